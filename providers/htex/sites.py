@@ -32,10 +32,10 @@ from ...pipeline.campaign.events import (
 )
 from ...pipeline.campaign.pool import Pool
 from ...pipeline.trial.protocol import ChannelAddress
+from ..blocks.demand import SharedDemand
 from ..blocks.orphaned_jobs import OrphanedJob
 from ..site import PoolSpec
 from .host_names import HostNames
-from .site_order import SiteWaits, by_wait
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class SitesPool:
         self._sites = {spec.name: name for name, part in parts.items() for spec in part.specs}
         self._homes: dict[str, str] = {}  # token -> site
         self._hosts = HostNames()
-        self._waits = {name: SiteWaits() for name in parts}
+        self._demand = SharedDemand(parts)
         self._capacities = {
             name: Capacity(0, pools=tuple(PoolCapacity(spec.name, 0) for spec in part.specs))
             for name, part in parts.items()
@@ -226,28 +226,24 @@ class SitesPool:
     # -- demand -------------------------------------------------------------------------------------------------------
 
     def _share(self) -> None:
-        """Tell each site its part of the demand, where that has changed.
+        """Tell each site its part of the demand, where that has changed."""
+        if self._scale is not None:
+            here = {name: self._capacities[name].workers for name in self.parts}
+            self._demand.share(self._scale.workers, here, self._serve, self.now(), self._most(self._scale))
 
-        The workers that there are go on everywhere; what is left goes to one site after the other, as far as each
-        serves it, beginning with the one whose blocks start soonest.
-        """
-        if self._scale is None:
-            return
-        left, here = self._scale.workers, dict.fromkeys(self.parts, 0)
-        for name in self.parts:
-            here[name] = min(left, self._capacities[name].workers)
-            left -= here[name]
-        for name in self._order():
-            part, share = self.parts[name], here[name] + left
-            if self._shares.get(name) != share:
-                self._shares[name] = share
-                part.perform([replace(self._scale, workers=share)])
-            left = max(0, left - max(0, part.serves(share) - here[name]))
+    def _serve(self, name: str, workers: int) -> int:
+        """Tell a site its part of the demand; returns how much of it the site serves."""
+        if self._scale is not None and self._shares.get(name) != workers:
+            self._shares[name] = workers
+            self.parts[name].perform([replace(self._scale, workers=workers)])
+        return self.parts[name].serves(workers)
 
-    def _order(self) -> list[str]:
-        """The sites, those whose blocks start soonest first."""
-        names, now = list(self.parts), self.now()
-        return [names[i] for i in by_wait([self._waits[name].expected(now) for name in names])]
+    def _most(self, scale: Scale) -> dict[str, int]:
+        """How many workers could be kept busy at each site at most; without those that could have all."""
+        pools = {name: [spec.name for spec in part.specs] for name, part in self.parts.items()}
+        return {
+            name: sum(scale.most[pool] for pool in of) for name, of in pools.items() if all(p in scale.most for p in of)
+        }
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 
@@ -281,7 +277,7 @@ class SitesPool:
             self._capacities[name], self._changed = self._by_pool(name, event), True
         elif isinstance(event, BlocksSeen):
             self._views[name] = event.blocks
-            self._waits[name].see(event.blocks, self.now())
+            self._demand.see(name, event.blocks, self.now())
             events.append(BlocksSeen(tuple(view for views in self._views.values() for view in views)))
         elif isinstance(event, Charged):
             self._charges |= event.pools

@@ -182,6 +182,13 @@ class SimulatedBlocks:
         block.tasks += tasks
         self._last_used[block.number] = self._now()
 
+    @property
+    def served(self) -> int:
+        """Trials that the blocks run at a time, or will: no more than now where the budget cannot pay further ones."""
+        if self.shapes.unpaid:
+            return sum(self.shapes.trials(block) for block in self.blocks if block.living)
+        return self.plan.most_workers
+
     def views(self) -> tuple[BlockView, ...]:
         """The blocks that have not ended, as the campaign sees them."""
         return tuple(

@@ -153,12 +153,9 @@ class SimulatedPool:
             self.random.shuffle(events)
         return events
 
-    @property
-    def most_workers(self) -> int:
-        """Attempts that it can ever run at once."""
-        if self.blocks is None:
-            return self._workers
-        return self.blocks.plan.most_workers
+    def serves(self, workers: int) -> int:
+        """How many of so many workers there are, or will be."""
+        return min(workers, self.blocks.served if self.blocks else self._workers)
 
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:

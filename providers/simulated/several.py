@@ -22,15 +22,21 @@ from ...pipeline.campaign.events import (
     Submit,
     pool_of_key,
 )
+from ..blocks.demand import SharedDemand
 from .blocks import NAME
 from .pool import SimulatedPool
 
 
 class SimulatedPools:
-    """The pools of a simulated site; implements :class:`~pilotune.pipeline.campaign.pool.Pool`.
+    """The pools of one or several simulated sites; implements :class:`~pilotune.pipeline.campaign.pool.Pool`.
+
+    Demand is shared by the rule of real sites.
 
     Args:
-        pools: By name, on the same clock. Demand is served in their order.
+        pools: By name, on the same clock.
+
+    Attributes:
+        demand: Shares the demand.
 
     ::
 
@@ -47,6 +53,9 @@ class SimulatedPools:
         self._views: dict[str, tuple[BlockView, ...]] = {}
         self._charges: dict[str, PoolCharge] = {}
         self._events: list[Event] = []
+        self.demand = SharedDemand(self.pools)
+        self._scale: Scale | None = None
+        self._shares: dict[str, int] = {}  # pool -> the demand that it was told
 
     # -- Pool ---------------------------------------------------------------------------------------------------------
 
@@ -58,6 +67,7 @@ class SimulatedPools:
 
     def wait(self, timeout: float) -> list[Event]:
         end = self.time.now + timeout
+        self._share()
         self._collect()
         while not self._events and self.time.step(end):
             self._collect()
@@ -69,7 +79,8 @@ class SimulatedPools:
             if isinstance(action, Submit):
                 self._submit(action)
             elif isinstance(action, Scale):
-                self._scale(action)
+                self._scale, self._shares = action, {}
+                self._share()
             elif isinstance(action, Reply | StopAttempt):
                 token = action.message.token if isinstance(action, Reply) else action.token
                 home = self._homes.get(token)
@@ -113,13 +124,23 @@ class SimulatedPools:
         self._homes[action.spec.token] = action.pool
         self.pools[action.pool].perform([Submit(action.spec)])
 
-    def _scale(self, action: Scale) -> None:
-        left = action.workers
-        for name, pool in self._each():
-            here = min(left, action.most.get(name, left))
-            blocks = None if action.blocks is None else _of_pool(name, action.blocks)
-            pool.perform([replace(action, workers=here, blocks=blocks, spent=frozenset(_of_pool(name, action.spent)))])
-            left -= min(here, pool.most_workers)
+    def _share(self) -> None:
+        """Tell each pool its part of the demand, where that has changed."""
+        if self._scale is not None:
+            here = {name: capacity.workers for name, capacity in self._capacities.items()}
+            self.demand.share(self._scale.workers, here, self._serve, self.now(), self._scale.most)
+
+    def _serve(self, name: str, workers: int) -> int:
+        """Tell a pool its part of the demand; returns how much of it the pool serves, or will."""
+        scale, pool = self._scale, self.pools.get(name)
+        if scale is None or pool is None:  # given up while another one was told
+            return 0
+        if self._shares.get(name) != workers:
+            self._shares[name] = workers
+            blocks = None if scale.blocks is None else _of_pool(name, scale.blocks)
+            spent = frozenset(_of_pool(name, scale.spent))
+            pool.perform([replace(scale, workers=workers, blocks=blocks, spent=spent)])
+        return pool.serves(workers)
 
     def _collect(self) -> None:
         """Take over what has happened in the pools."""
@@ -130,6 +151,7 @@ class SimulatedPools:
                     self._tell_capacity()
                 elif isinstance(event, BlocksSeen):
                     self._views[name] = tuple(replace(view, pool=name) for view in event.blocks)
+                    self.demand.see(name, self._views[name], self.now())
                     self._events.append(BlocksSeen(tuple(view for views in self._views.values() for view in views)))
                 elif isinstance(event, Charged):
                     self._charges |= {key.replace(NAME, name, 1): charge for key, charge in event.pools.items()}

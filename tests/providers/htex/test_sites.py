@@ -211,6 +211,17 @@ def test_work_goes_to_the_site_whose_blocks_do_not_wait(pool, parts):
     assert (demands(parts["theta"]), demands(parts["polaris"])) == ([], []), "one that was withdrawn has waited, too"
 
 
+def test_idle_workers_that_nothing_needs_leave_their_demand_to_the_other_site(pool, parts):
+    parts["polaris"].events = [Capacity(4)]
+    pool.wait(0.0)
+    pool.perform([Scale(4, 5.0)])
+    assert (demands(parts["theta"]), demands(parts["polaris"])) == ([0], [4])
+    pool.perform([Scale(4, 5.0, most={"cpu": 1, "gpu": 0})])
+    assert (demands(parts["theta"]), demands(parts["polaris"])) == ([3], [1])
+    pool.perform([Scale(4, 5.0, most={"cpu": 1})])
+    assert (demands(parts["theta"]), demands(parts["polaris"])) == ([0], [4]), "its other pool could have all"
+
+
 def test_a_site_that_fails_is_closed_and_the_campaign_goes_on(pool, parts):
     pool.perform([Scale(20, None), Submit(spec(1), "knl"), Submit(spec(2), "gpu")])
     parts["theta"].events = [Capacity(8)]

@@ -103,6 +103,7 @@ class Driver(QuietServices):
         self.lease = Lease(name, self.host, self.host, self.pid, self.pid, str(self.run.path))
         self.pool: Machine | PlacedPool | None = None
         self.machines: dict[str, Machine] = {}  # by the pool's name
+        self.site: SimulatedPools | None = None  # joins them, where there are several
         self.loop: SteppedLoop | None = None
         self.claimed = False
         self.keeper: SimulatedKeeper | None = None
@@ -164,12 +165,13 @@ class Driver(QuietServices):
 
     def _machine(self, pool: str, name: str, objective: Objective) -> Machine:
         case, world = self.world.case, self.world
+        plan = case.pools.plan(pool, case.plan) if case.plan and case.pools else case.plan
         machine = Machine(
             case.workers,
             objective,
             seed=case.seed + self.pid + 1000 * len(self.machines),
             faults=case.faults if not world.calm else Faults(),
-            plan=replace(case.plan, metered=self.paid) if case.plan else None,
+            plan=replace(plan, metered=self.paid) if plan else None,
             disk=world.disk,
             time=world.time,
             rooms=[replace(room, name=f"{name}.{room.name}") for room in case.sizes.rooms] if case.sizes else (),
@@ -183,7 +185,7 @@ class Driver(QuietServices):
     def _placed(self, pools: Pools) -> PlacedPool:
         """Several pools, one of which may vanish, and what gives each attempt to one of them."""
         world = self.world
-        site = SimulatedPools(
+        self.site = site = SimulatedPools(
             {
                 name: self._machine(name, f"{self.name}.{name}", pools.objective(name, world.objective, world.saw))
                 for name in pools.names
@@ -540,6 +542,9 @@ class SteppedLoop(CampaignLoop):
             assert machine.most_running <= case.workers, "more runs than there are workers"
         assert campaign.busy_seconds <= campaign.worker_seconds + 1e-6, "busier than there are workers"
         assert self.ticks < 50_000, "it never ends"
+        if self.driver.site:
+            order = self.driver.site.demand.order
+            self.driver.world.saw["ticks with work for a later pool first"] += order != tuple(sorted(order))
         self._check_demand()
         waiting(campaign)
 

@@ -1,15 +1,16 @@
-"""Several pools: how fast each is, which trials each may run, and when one vanishes."""
+"""Several pools: how fast each is, how long its blocks wait, which trials each may run, and when one vanishes."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pilotune.pipeline.trial.protocol import AttemptSpec
 from pilotune.providers.simulated.attempt import Objective, Step
+from pilotune.providers.simulated.blocks import BlockPlan
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class Pools:
         rule: The parameter ``kind`` -> the pools that may run such a trial; empty: all may run all.
         policy: How trials are placed.
         vanishes_after: Seconds after which the last pool of a driver is given up; None: never.
+        queues: Pool -> how much longer its blocks wait than the plan says.
     """
 
     slowness: Mapping[str, float]
     rule: Mapping[str, tuple[str, ...]]
     policy: str
     vanishes_after: float | None
+    queues: Mapping[str, float]
 
     @property
     def names(self) -> list[str]:
@@ -35,6 +38,12 @@ class Pools:
     def of(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """The pools that may run a trial; empty for all."""
         return self.rule.get(params["kind"], ())
+
+    def plan(self, pool: str, plan: BlockPlan) -> BlockPlan:
+        """The blocks of a pool."""
+        slower = self.queues[pool]
+        shapes = tuple(replace(shape, queue=slower * shape.queue) for shape in plan.shapes)
+        return replace(plan, queue=slower * plan.queue, shapes=shapes)
 
     def objective(self, pool: str, objective: Objective, saw: Counter[str]) -> Objective:
         """The objective as it runs in a pool."""
@@ -58,4 +67,5 @@ def draw_pools(seed: int) -> Pools | None:
     rule: dict[str, tuple[str, ...]] = draw.choice([{}, {}, {"a": ("p0",)}, {"a": ("p0",), "b": ("p1",)}])
     policy = draw.choice(["learned", "learned", "fifo", "shadho"])
     after = draw.choice([None, None, 3.0, 30.0, 300.0])
-    return Pools({name: draw.choice([0.2, 1.0, 1.0]) for name in names}, rule, policy, after)
+    slowness = {name: draw.choice([0.2, 1.0, 1.0]) for name in names}
+    return Pools(slowness, rule, policy, after, {name: draw.choice([1.0, 1.0, 30.0]) for name in names})

@@ -111,7 +111,8 @@ def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: 
         "suspended",
         "trials promoted",
     )
-    for what in (*kinds, "trials paused for ever", "blocks of shape 0", "blocks of shape 1"):
+    pools = ("ticks with work for a later pool first",)
+    for what in (*kinds, *pools, "trials paused for ever", "blocks of shape 0", "blocks of shape 1"):
         assert saw[what] >= at_size(3, 10), f"{what} hardly came about: the draw has changed"
 
 
