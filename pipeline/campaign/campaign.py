@@ -136,7 +136,7 @@ class Campaign:
         self.adoption_in_doubt, self.more_to_ask = False, not study.prepare()
         self.busy_seconds = self.worker_seconds = 0.0
         self.speed = Speed()
-        self._last_trials = LastTrials(limits, self.outcomes.durations, services)
+        self._last_trials = LastTrials(limits, self.outcomes.durations, services, study)
         self._demand = Demand(study, limits, self.outcomes.durations, self.hours, now)
         self._most_asks = ASKS_PER_STEP  # in the next step
         self._outbox: list[Action] = []

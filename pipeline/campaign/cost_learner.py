@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
+from itertools import islice
 from typing import Any
 
 from ..placement import Costs
 from ..trial.protocol import AttemptSpec, Outcome
 from .durations import REMEMBERED, SHARE, Durations
+from .whole_trial import WholeTrial
 
 
 def note_cost(
@@ -49,22 +52,37 @@ class _Running:
     Attributes:
         began: When a worker began it, Unix seconds; None before.
         last_step: The last step that it has reported; None before the first.
+        first_steps: The first two that the trial has reported, in any attempt.
     """
 
     spec: AttemptSpec
     pool: str
     began: float | None = None
     last_step: int | None = None
+    first_steps: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._keep(step for first, last in self.spec.reported for step in range(first, last + 1))
 
     @property
-    def first(self) -> int:
-        """The last step of the attempts before it; -1 where there are none."""
-        return max((last for _, last in self.spec.reported), default=-1)
+    def earlier(self) -> int | None:
+        """The last step of the attempts before it in the same repetition; None where they reported none."""
+        if self.spec.attempt == self.spec.since:
+            return None
+        return max((last for _, last in self.spec.reported), default=None)
 
     @property
-    def steps(self) -> int:
-        """How many steps it has done itself."""
-        return 0 if self.last_step is None else self.last_step - self.first
+    def whole(self) -> WholeTrial | None:
+        """The steps of the trial, if it is complete."""
+        return WholeTrial.of(self.first_steps if self.last_step is None else (*self.first_steps, self.last_step))
+
+    def report(self, steps: Sequence[int]) -> None:
+        """It has reported these steps, at least one."""
+        self.last_step = max(steps) if self.last_step is None else max(self.last_step, *steps)
+        self._keep(steps)
+
+    def _keep(self, steps: Iterable[int]) -> None:
+        self.first_steps = tuple(nsmallest(2, {*self.first_steps, *islice(steps, 2)}))
 
 
 class CostLearner:
@@ -83,7 +101,7 @@ class CostLearner:
         self.costs, self._given = costs, given
         self._running: dict[str, _Running] = {}
         self._durations: dict[str, Durations] = {}
-        self._whole_steps: int | None = None  # of the last complete trial
+        self._whole: WholeTrial | None = None  # the last complete one
         self._predicted: deque[float] = deque(maxlen=REMEMBERED)  # for the last attempts that were given to pools
 
     def submitted(self, spec: AttemptSpec, pool: str) -> AttemptSpec:
@@ -108,8 +126,8 @@ class CostLearner:
         if token in self._running:
             self._running[token].began = now
 
-    def reported(self, token: str, step: int, now: float) -> float | None:
-        """An attempt has reported a step.
+    def reported(self, token: str, steps: Sequence[int], now: float) -> float | None:
+        """An attempt has reported steps, at least one.
 
         Returns:
             By this report, the seconds of a whole trial; None while nobody knows how many steps that has.
@@ -117,10 +135,10 @@ class CostLearner:
         attempt = self._running.get(token)
         if attempt is None:
             return None
-        attempt.last_step = step if attempt.last_step is None else max(step, attempt.last_step)
-        if self._whole_steps is None or attempt.began is None or attempt.steps <= 0:
+        attempt.report(steps)
+        if self._whole is None or attempt.began is None or attempt.last_step is None:
             return None
-        return (now - attempt.began) * self._whole_steps / attempt.steps
+        return self._whole.seconds(attempt.last_step, now - attempt.began, attempt.earlier)
 
     def ended(self, token: str, outcome: Outcome | None, now: float) -> None:
         """An attempt is over; ``outcome`` is None where it was lost."""
@@ -134,13 +152,15 @@ class CostLearner:
             if outcome.failure == "memory":
                 self.costs.failed_by_memory(params, pool, outcome.memory)
             return
-        first, steps = attempt.first, None if attempt.last_step is None else attempt.steps
         whole = outcome is not None and outcome.kind == "complete"
         if whole and attempt.last_step is not None:
-            self._whole_steps = attempt.last_step + 1
-        if first < 0 or (steps and self._whole_steps):
+            self._whole = attempt.whole
+        like = self._whole or attempt.whole
+        steps = None if like is None or attempt.last_step is None else like.done(attempt.last_step, attempt.earlier)
+        if attempt.earlier is None or (steps and self._whole):
             memory = None if outcome is None else outcome.memory
-            note_cost(self.costs, params, pool, seconds, whole, steps, self._whole_steps, memory)
+            of = None if self._whole is None else self._whole.steps
+            note_cost(self.costs, params, pool, seconds, whole, steps, of, memory)
 
     def median(self, pool: str) -> float | None:
         """Median seconds of the attempts that ended in a pool; None before the first."""

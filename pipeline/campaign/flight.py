@@ -114,6 +114,8 @@ class Flight:
         last_report: When its newest report arrived, or the attempt began; None before.
         longest_interval: Longest time between two of its reports, seconds. The time to the first one counts until
             there is a second, as in the worker's ``YieldTimer``.
+        earlier_step: The last step that attempts before the current one have reported in the same repetition, or that
+            the checkpoint holds which the trial starts from; None where there is none.
         last_step, last_value: Step and value of the last report that this campaign saw; None before the first.
         rung: The step whose report was answered with `prune`, in this attempt or an earlier one; None where none was.
         pause: The step of the rung at which the trial is to pause, or is paused; None otherwise.
@@ -163,6 +165,7 @@ class Flight:
     moved: int = 0
     last_report: float | None = None
     longest_interval: float = 0.0
+    earlier_step: int | None = None
     last_step: int | None = None
     last_value: float | None = None
     rung: int | None = None
@@ -227,7 +230,7 @@ class Flight:
         """The trial is to be run once more, as if it had never run: nothing that went wrong before counts."""
         self.ran_before_stage, self.fully_timed, self.furthest = self.ran, True, -1
         self.crashes = self.losses = self.idle_yields = self.stalls = self.disk_failures = 0
-        self.last_step = self.last_value = None
+        self.last_step = self.last_value = self.earlier_step = None
 
     def move(self, move: Move) -> None:
         """Go to the state that follows ``move``. Raises IllegalMove where there is none."""
@@ -239,6 +242,9 @@ class Flight:
         self.attempt += 1
         self.notes.pop(HEARD, None)
         self.started, self.last_reply = None, None
+        copied = self.origin.step if self.origin and not self.repeat else None
+        steps = (self.last_step, self.earlier_step, copied)
+        self.earlier_step = max((step for step in steps if step is not None), default=None)
         self.yield_asked, self.new_steps, self.attrs_serial = False, 0, 0
         self.yield_by, self.leave_by, self.last_report, self.longest_interval = None, None, None, 0.0
 
@@ -293,6 +299,7 @@ def adopted(study: CampaignStudy, orphan: Orphan, now: float) -> Flight:
     It is NEW; the campaign adds it to its attempts as if it had submitted it itself.
     """
     trial = study.resumed(orphan.number)
+    repetitions = repetitions_of(study.storage.get_trial(trial._trial_id))
     return Flight(
         trial=trial,
         params={**orphan.params, **(study.space.constants if study.space else {})},
@@ -303,6 +310,7 @@ def adopted(study: CampaignStudy, orphan: Orphan, now: float) -> Flight:
         asked=now,
         fully_timed=False,
         rung=study.verdict(orphan.number),
-        repetitions=repetitions_of(study.storage.get_trial(trial._trial_id)),
+        repetitions=repetitions,
+        earlier_step=None if repetitions else max(study.reported(trial), default=None),
         runs=study.runs(orphan.number),
     )

@@ -10,11 +10,13 @@ from collections.abc import Collection
 
 from ..placement.ending import LATE
 from ..trial.protocol import Outcome
+from .campaign_study import CampaignStudy
 from .durations import Durations, two_digits
 from .events import LastTrial
 from .flight import Flight
 from .limits import CampaignLimits
 from .services import CampaignServices
+from .whole_trial import WholeTrial
 
 MOST_LAST = 64
 """While more trials run than this, none of them counts as one of the last: for each, files are looked at."""
@@ -28,24 +30,25 @@ class LastTrials:
 
     A trial can move where it has reported, since it hears at a report that it is to yield, and has saved a checkpoint;
     also where others of the campaign saved one when they yielded. Its end is foretold by its reports, where a complete
-    trial shows how many steps there are, and else by how long trials run.
+    trial shows which steps there are, and else by how long trials run.
 
     Args:
         limits: The budget of time, and whether trials may move at all.
         durations: How long trials run.
         services: Looks for checkpoints.
+        study: Has the steps that trials have reported.
     """
 
-    def __init__(self, limits: CampaignLimits, durations: Durations, services: CampaignServices):
-        self._limits, self._durations, self._services = limits, durations, services
-        self._last_step: int | None = None  # of the last complete trial
+    def __init__(self, limits: CampaignLimits, durations: Durations, services: CampaignServices, study: CampaignStudy):
+        self._limits, self._durations, self._services, self._study = limits, durations, services, study
+        self._whole: WholeTrial | None = None  # the last complete one
         self._saves = False  # whether a trial that yielded had saved a checkpoint
         self._known: dict[str, tuple[float, LastTrial]] = {}  # by token: until when it holds, and what was found
 
     def note_end(self, flight: Flight, outcome: Outcome) -> None:
         """Learn from an attempt that has ended, before the trial goes on."""
-        if outcome.kind == "complete" and flight.last_step is not None:
-            self._last_step = flight.last_step
+        if outcome.kind == "complete" and self._limits.moves:
+            self._whole = WholeTrial.of(self._study.reported(flight.trial)) or self._whole
         self._saves |= outcome.kind == "yielded" and outcome.saved and outcome.ran > 0.0
 
     def look(self, running: Collection[Flight], began: float, now: float) -> tuple[LastTrial, ...]:
@@ -82,11 +85,11 @@ class LastTrials:
     def _seconds_left(self, flight: Flight, now: float) -> float | None:
         """Seconds until the trial probably ends; None where nothing is known."""
         assert flight.started is not None
-        if self._last_step is not None and flight.last_step is not None and flight.new_steps and flight.last_report:
-            seconds = (flight.last_report - flight.started) / flight.new_steps
-            left = (self._last_step - flight.last_step) * seconds - (now - flight.last_report)
-            if left > 0.0:
-                return left
+        whole, step, reported = self._whole, flight.last_step, flight.last_report
+        if whole is not None and step is not None and reported and flight.new_steps:
+            seconds = whole.seconds(step, reported - flight.started, flight.earlier_step)
+            if seconds is not None and whole.left(step) * seconds > now - reported:
+                return whole.left(step) * seconds - (now - reported)
         if self._durations.expected is None:
             return None
         ran = flight.stage_seconds + now - flight.started

@@ -13,6 +13,7 @@ from ..placement import Costs
 from ..record.pool_sites import sites_of, with_site
 from ..study_changes import StudyWatch
 from .cost_learner import note_cost
+from .whole_trial import WholeTrial
 
 Noted = list[tuple[dict[str, Any], str]]
 """The parameters and the pool of each trial that said how long it ran, in the order in which they ended."""
@@ -65,7 +66,7 @@ class PastCosts:
 
     def __init__(self, costs: Costs, constants: Mapping[str, object], names: PoolNames | None = None):
         self.costs, self._constants, self._names = costs, constants, names
-        self._whole_steps: int | None = None  # of the last complete trial
+        self._whole: WholeTrial | None = None  # the last complete one
 
     def tell(self, trials: Iterable[FrozenTrial]) -> Noted:
         """Tell what these trials have cost; returns those that counted."""
@@ -88,9 +89,12 @@ class PastCosts:
         if trial.state == TrialState.FAIL or any(run[3] == "lost" for run in earlier):
             return None
         whole = trial.state == TrialState.COMPLETE
-        steps = None if trial.last_step is None else trial.last_step + 1
-        self._whole_steps = steps if whole else self._whole_steps
-        note_cost(self.costs, params, pool, float(seconds), whole, steps, self._whole_steps, memory)
+        own = WholeTrial.of(trial.intermediate_values)
+        self._whole = own if whole else self._whole
+        like = self._whole or own
+        steps = None if own is None or like is None else like.done(own.last)
+        of = None if self._whole is None else self._whole.steps
+        note_cost(self.costs, params, pool, float(seconds), whole, steps, of, memory)
         return params, pool
 
 

@@ -284,7 +284,7 @@ class PlacedPool:
         if isinstance(event, Started):
             self.learner.started(event.token, self.now())
         elif isinstance(event, Report):
-            seconds = self.learner.reported(event.token, int(event.reports[-1][0]), self.now())
+            seconds = self.learner.reported(event.token, [int(step) for step, *_ in event.reports], self.now())
             if seconds is not None:
                 self.placement.foreseen(event.token, seconds)
         elif isinstance(event, Ended):

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from pilotune.pipeline.campaign import last_trials
-from pilotune.pipeline.campaign.events import Capacity, LastTrial, Leave, Reply, StopAttempt, StopRequested
+from pilotune.pipeline.campaign.events import Capacity, Ended, LastTrial, Leave, Lost, Reply, StopAttempt, StopRequested
 from pilotune.pipeline.campaign.last_trials import LOOK_PERIOD
+from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.trial.files import TrialFiles
-from pilotune.pipeline.trial.protocol import AttemptSpec, Report, Started, Verdict
+from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started, Verdict
 from tests.support.campaign_bench import Bench, benches, over, started
 
 
@@ -90,13 +91,31 @@ def test_where_others_saved_a_checkpoint_as_they_yielded_a_trial_can_move(bench)
     assert last(campaign)[1].lost == pytest.approx(campaign.now - 1002.0, rel=0.05), "all that it has done"
 
 
-def test_reports_foretell_the_end_better_than_how_long_others_ran(bench) -> None:
-    campaign, (one, two) = ending(bench)
-    campaign.turn(Report(one.token, 2, 9, 0.5), over(one, started=0.0, finished=60.0, reports=[[9, 0.5]]))
-    campaign.turn(Report(two.token, 2, 1, 0.5), after=100.0)
+STEPS = [range(10), range(1, 11), range(10, 101, 10), range(5, 15)]
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_reports_foretell_the_end_better_than_how_long_others_ran(bench, steps) -> None:
+    campaign, (one, two) = ending(bench, reports=False)
+    campaign.turn(Report(two.token, 1, steps[0], 0.5))
+    campaign.turn(over(one, started=0.0, finished=60.0, reports=[[step, 0.5] for step in steps]))
+    campaign.turn(Report(two.token, 2, steps[1], 0.5), after=100.0)
     campaign.turn(after=LOOK_PERIOD)
     each = (campaign.now - LOOK_PERIOD - 1001.0) / 2
     assert last(campaign)[1].ends == pytest.approx(campaign.now + 8 * each - LOOK_PERIOD)
+
+
+def test_of_a_trial_that_was_taken_over_only_the_new_steps_count(bench) -> None:
+    campaign, (one, two) = ending(bench, reports=False)
+    campaign.turn(Report(two.token, 1, 0, 0.5, [[step, 0.5] for step in range(1, 6)]))
+    heir = bench("c2", trials=2, moves=True, expected=600.0)
+    heir.last_saved = lambda flight: 1000.0
+    tokens = [heir.campaign.adopt(Orphan(each.number, 1, "c1", "/tmp", each.params)) for each in (one, two)]
+    (again,) = heir.specs(Capacity(2), Lost(tokens[1], "its worker is gone"))
+    complete = Outcome(tokens[0], 0, 1, "complete", [1.0], reports=[[step, 0.5] for step in range(10)])
+    heir.turn(Ended(complete), Started(again.token, "host", 1, "3", "0"))
+    heir.turn(Report(again.token, 1, 6, 0.5, [[7, 0.5]]), after=100.0)
+    assert last(heir)[1].ends == pytest.approx(heir.now + 100.0), "two steps took 100 s, and two are left"
 
 
 def test_a_trial_that_runs_longer_than_expected_is_expected_to_go_on_for_a_while(bench) -> None:

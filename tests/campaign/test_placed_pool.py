@@ -239,14 +239,15 @@ def test_full_pools_want_more_workers_however_long_their_attempts_run(pool: Plac
     assert machines.scales[-1] == Scale(100), "both may have all of them"
 
 
+@pytest.mark.parametrize("first", [0, 1, 7])
 def test_a_complete_attempt_says_what_a_trial_costs_and_one_that_was_pruned_what_a_step_costs(
-    pool: PlacedPool, machines: Machines, costs: Noted
+    pool: PlacedPool, machines: Machines, costs: Noted, first: int
 ) -> None:
     tell(pool, machines, capacity(cpu=1, gpu=0))
     pool.perform([Submit(spec(f"{n}.1.c")) for n in range(3)])
-    reports = [Report("0.1.c", step, step, 0.5) for step in range(4)]
+    reports = [Report("0.1.c", step, first + step, 0.5) for step in range(4)]
     tell(pool, machines, Started("0.1.c", "h", 1, "0", "0"), *reports, outcome("0.1.c", memory=700))
-    tell(pool, machines, Started("1.1.c", "h", 1, "0", "0"), Report("1.1.c", 1, 0, 0.5, [[1, 0.5]]),
+    tell(pool, machines, Started("1.1.c", "h", 1, "0", "0"), Report("1.1.c", 1, first, 0.5, [[first + 1, 0.5]]),
          outcome("1.1.c", "pruned", 6.0, memory=500))  # fmt: skip
     tell(pool, machines, Started("2.1.c", "h", 1, "0", "0"),
          outcome("2.1.c", "failed", 1.0, failure="memory", memory=900))  # fmt: skip
@@ -307,7 +308,8 @@ def test_an_attempt_is_expected_to_run_longer_where_trials_like_it_do(costs: Not
     assert given.expected == 40.0, "the user has said so"
 
 
-def test_a_campaign_that_goes_on_learns_from_the_trials_of_earlier_ones(costs: Noted) -> None:
+@pytest.mark.parametrize("first", [0, 1, 7])
+def test_a_campaign_that_goes_on_learns_from_the_trials_of_earlier_ones(costs: Noted, first: int) -> None:
     kept = {"pilotune:seconds_running": 5.0, "pilotune:exit": "complete", "pilotune:peak_memory": 700}
     of_cpu = {"pilotune:details": {"pool": "cpu"}}
     distributions = {"x": optuna.distributions.FloatDistribution(0, 1)}
@@ -316,7 +318,7 @@ def test_a_campaign_that_goes_on_learns_from_the_trials_of_earlier_ones(costs: N
         value = 1.0 if state == TrialState.COMPLETE else None
         return optuna.create_trial(
             state=state, value=value, params={"x": 0.5}, distributions=distributions, user_attrs=user,
-            system_attrs=system, intermediate_values=dict.fromkeys(range(steps), 0.0),
+            system_attrs=system, intermediate_values=dict.fromkeys(range(first, first + steps), 0.0),
         )  # fmt: skip
 
     moved = {**of_cpu, "pilotune:runs": [[1, 0.0, 2.0, "went on", "h", "gpu", "0", "0"]]}
@@ -431,8 +433,9 @@ def test_at_the_end_only_the_pools_that_run_something_are_needed(pool: PlacedPoo
     assert machines.done[-1] == Scale(1, most={"cpu": 0, "gpu": 1}, final=True), "the lost one is run again there"
 
 
+@pytest.mark.parametrize("steps", [range(4), range(1, 5), range(10, 41, 10), range(7, 11)])
 def test_reports_foretell_how_long_an_attempt_runs_once_the_steps_of_a_trial_are_known(
-    machines: Machines, costs: Noted
+    machines: Machines, costs: Noted, steps: range
 ) -> None:
     said: list[tuple] = []
 
@@ -445,9 +448,9 @@ def test_reports_foretell_how_long_an_attempt_runs_once_the_steps_of_a_trial_are
     pool.perform([Submit(spec("0.1.c", pools=["cpu"])), Submit(spec("1.1.c", pools=["gpu"]))])
     tell(pool, machines, *(Started(f"{n}.1.c", "h", 1, "0", "0") for n in range(2)))
     machines.time = 6.0
-    tell(pool, machines, Report("1.1.c", 1, 0, 0.5), *(Report("0.1.c", step, step, 0.5) for step in range(4)))
+    tell(pool, machines, Report("1.1.c", 1, steps[0], 0.5), *(Report("0.1.c", step, step, 0.5) for step in steps))
     assert said == [], "nobody knows how many steps a trial has"
     tell(pool, machines, outcome("0.1.c"))
     machines.time = 12.0
-    tell(pool, machines, Report("1.1.c", 2, 1, 0.5))
+    tell(pool, machines, Report("1.1.c", 2, steps[1], 0.5))
     assert said == [("1.1.c", 24.0)], "two of four steps took 12 s"

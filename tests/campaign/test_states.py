@@ -27,7 +27,7 @@ from pilotune.pipeline.campaign.flight_states import (
 )
 from pilotune.pipeline.campaign.flight_table import BackoffQueue, FlightTable
 from pilotune.pipeline.campaign.promotion import PromotionController
-from pilotune.pipeline.fidelity import rung_schedule
+from pilotune.pipeline.fidelity import Origin, rung_schedule
 from pilotune.pipeline.noise import Repetition
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.trial.protocol import Report, Verdict
@@ -179,6 +179,22 @@ def test_a_broken_flight_is_found(sentence: str) -> None:
         with pytest.raises(BrokenInvariant) as caught:
             dataclasses.replace(sound(state), **changes).validate()
         assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("known", "earlier"),
+    [
+        ({}, None),
+        ({"last_step": 0, "last_value": 0.5}, 0),
+        ({"last_step": 4, "last_value": 0.5, "earlier_step": 2}, 4),
+        ({"earlier_step": 2}, 2),
+        ({"origin": Origin(parent=3, step=5, folder="")}, 5),
+    ],
+)
+def test_an_attempt_goes_on_from_the_last_step_of_those_before_it(known: dict, earlier: int | None) -> None:
+    flight = dataclasses.replace(sound(State.NEW), **known)
+    flight.prepare()
+    assert flight.earlier_step == earlier
 
 
 def busy(make: Callable[..., Bench]) -> Bench:
