@@ -10,8 +10,9 @@ Nothing here reads a clock, draws random numbers or imports another room. All is
 noted and the trials that are put.
 """
 
+from ..placement_policies import POLICIES
 from .costs import Costs, Prediction
-from .policy import POLICIES, Placement
+from .policy import Placement
 from .table import ClosedPool, PlanKind, PlanTable
 from .waiting import PoolRoom
 

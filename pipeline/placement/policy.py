@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..placement_policies import POLICIES
 from .costs import Costs
 from .features import Params
 from .learned import Learned
@@ -16,9 +17,6 @@ from .planner import Planner
 from .shadho import Shadho
 from .table import PlanTable, plan_table
 from .waiting import Entry, FirstCome, PoolRoom, Rule
-
-POLICIES = ("learned", "fifo", "shadho")
-"""The names of the policies."""
 
 AHEAD_A_POOL = 2
 AHEAD = 16

@@ -17,11 +17,10 @@ from ...yamlfile import nearest
 from ..hours import MOST_HOURS
 from ..loggers.settings import KINDS, MODES, LoggerSettings
 from ..noise import MOST, Repeats
+from ..placement_policies import POLICIES
 from .rank_counts import TRIAL_LAUNCHERS
 
 DIRECTIONS = ("minimize", "maximize")
-POLICIES = ("learned", "fifo", "shadho")
-"""How trials are placed on pools."""
 
 
 def _name(value: Any) -> str:
