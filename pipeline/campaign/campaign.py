@@ -429,13 +429,19 @@ class Campaign:
     def _next(self) -> Flight | None:
         """The trial that begins or goes on next; None where none should, or can be suggested."""
         promotion = self.promotion
-        if promotion and not (promotion.new_first and self._may_ask_new()):
+        while promotion and not (promotion.new_first and self._may_ask_new()):
             promoted = promotion.pop_promoted(self.now)
-            if promoted is not None:
-                origin = None if self._budget_used() else promotion.origin_for(promoted)
-                if origin is None:
-                    return promoted
-                return self._new(origin) if self._retire(promoted, "replaced") else self._next()
+            if promoted is None:
+                break
+            if self._has_ended(promoted):
+                if self.ending:
+                    return None
+                continue
+            origin = None if self._budget_used() else promotion.origin_for(promoted)
+            if origin is None:
+                return promoted
+            self.outcomes.retired(promoted, "replaced")
+            return self._new(origin)
         if not self._may_ask_new():
             return None
         return self._new(promotion.origin_for_new() if promotion else None)
@@ -546,18 +552,22 @@ class Campaign:
         else:
             self.more_to_ask = not self.promotion.promotable
 
-    def _retire(self, flight: Flight, exit_reason: str = "paused") -> bool:
-        """End a paused trial that will not go on; returns whether it ended so.
+    def _retire(self, flight: Flight) -> None:
+        """End a paused trial that will not go on."""
+        if not self._has_ended(flight):
+            self.outcomes.retired(flight, "paused")
 
-        Its attempt may have ended by itself, where a driver died before the worker heard that the trial pauses.
+    def _has_ended(self, flight: Flight) -> bool:
+        """Whether a paused trial has ended by itself; then its outcome is judged.
+
+        That is so where a driver died before the worker heard that the trial pauses.
         """
         outcome = self.services.written_outcome(flight)
         if outcome is None or outcome.kind not in ("complete", "pruned"):
-            self.outcomes.retired(flight, exit_reason)
-            return True
+            return False
         flight.move(Move.RETURN)
         self._judge(flight, outcome)
-        return False
+        return True
 
     def _end(self, code: int, reason: str) -> None:
         """Ask for no more trials, and finish when nothing is in flight. The first reason stands, but for a stop."""

@@ -153,6 +153,21 @@ def test_an_outcome_that_a_paused_trial_left_on_disk_counts_when_it_would_not_go
     assert (trial.state, trial.value, paused(trial)) == (TrialState.COMPLETE, 2.0, None)
 
 
+def test_an_outcome_that_a_paused_trial_left_on_disk_counts_when_it_would_go_on(bench) -> None:
+    campaign = bench(trials=1)
+    (spec,) = campaign.specs(Capacity(1))
+    written = {}
+    campaign.written_outcome = lambda flight: written.get(flight.token)
+    campaign.turn(started(spec), Report(spec.token, 1, 1, 5.0))
+    campaign.turn(Capacity(0), Lost(spec.token, "its driver died"))
+    assert list(campaign.campaign.promotion.paused) == [0]
+    written[spec.token] = over(spec, value=2.0).outcome
+    assert submitted(campaign.turn(Capacity(1))) == []
+    finish_of(campaign.turn())
+    (trial,) = campaign.trials()
+    assert (trial.state, trial.value, paused(trial)) == (TrialState.COMPLETE, 2.0, None)
+
+
 def test_nan_is_never_promoted(bench) -> None:
     campaign = bench(trials=3)
     specs = campaign.specs(Capacity(3))

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from ....grammar import count
-from ...attributes import LEARNED, PARENT, PAUSED
+from ...attributes import LEARNED, PAUSED
 from ...study_changes import StudyWatch
 from ..exhaustive import FIXED
 
@@ -25,25 +25,25 @@ class Members:
         self._watch = StudyWatch()
         self._states: dict[int, TrialState] = {}  # by trial id
         self._counts: Counter[TrialState] = Counter()
-        self._first: set[int] = set()  # ids of members that were drawn at random
+        self._own: set[int] = set()  # ids of those that nobody enqueued
         self._paused = False  # whether any has ever paused
 
     def refresh(self, study: Study) -> None:
         """Read what changed in the study."""
         changes = self._watch.refresh(study)
         if changes.whole:
-            self._states, self._counts, self._first, self._paused = {}, Counter(), set(), False
+            self._states, self._counts, self._own, self._paused = {}, Counter(), set(), False
         for gone in changes.gone:
             self._forget(gone)
-            self._first.discard(gone)
+            self._own.discard(gone)
         for trial in changes.trials:
             if LEARNED not in trial.user_attrs:
                 self._forget(trial._trial_id)
                 self._states[trial._trial_id] = trial.state
                 self._counts[trial.state] += 1
                 self._paused = self._paused or PAUSED in trial.user_attrs
-                if _drawn(trial):
-                    self._first.add(trial._trial_id)
+                if FIXED not in trial.system_attrs:
+                    self._own.add(trial._trial_id)
 
     def _forget(self, trial_id: int) -> None:
         state = self._states.pop(trial_id, None)
@@ -56,13 +56,14 @@ class Members:
         return sum(self._counts[state] for state in LIVE)
 
     def surplus(self, size: int, new: Collection[int]) -> list[int]:
-        """Those of the trials ``new`` (ids) that were drawn at random when the population was full already.
+        """Those of the trials ``new`` (ids) that began when the population was full already.
 
-        Two drivers that fill a population at once may draw more than it has; the ones that came last are too many.
-        These are the new ones, whatever their ids: a trial that another driver has just stored has a greater id here.
+        Two drivers that fill a population at once, or the place of a failed member, may begin more than it has; the
+        ones that came last are too many, unless the user enqueued them. These are the new ones, whatever their ids: a
+        trial that another driver has just stored has a greater id here.
         """
-        drawn = sorted((i for i in self._first if self._states[i] in LIVE), key=lambda i: (i in new, i))
-        return [i for i in drawn[size:] if i in new]
+        own = sorted((i for i in self._own if self._states[i] in LIVE), key=lambda i: (i in new, i))
+        return [i for i in own[size:] if i in new]
 
     def said(self) -> str:
         """What became of the members, as a sentence."""
@@ -80,7 +81,3 @@ class Members:
         ]
         never = "" if self._paused or not complete else f"; {NEVER_PAUSED}"
         return ", ".join([trained, *others]) + never
-
-
-def _drawn(trial: FrozenTrial) -> bool:
-    return PARENT not in trial.system_attrs and FIXED not in trial.system_attrs

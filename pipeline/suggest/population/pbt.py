@@ -35,7 +35,7 @@ class PBTSampler(BaseSampler):
     of its parent, each multiplied by 0.8 or 1.2, or drawn anew.
 
     Used without a campaign of Pilotune, no trial is ever copied, and all are drawn at random. Safe to use from several
-    threads. Two drivers may each copy a member; the population is counted in the database.
+    threads. Several drivers may train one population; what begins beyond its size is refused where it is stored.
 
     Args:
         interval: Steps (of ``trial.report``) that a member trains until it may be replaced.

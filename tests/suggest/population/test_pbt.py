@@ -114,6 +114,15 @@ def test_members_are_counted_without_learned_trials_and_without_those_that_are_g
     assert sampler.finished(study) == "1 member was trained to the end, 2 were replaced, 1 failed, 4 have not ended"
 
 
+def test_a_copy_beyond_the_population_is_one_too_many_and_one_that_the_user_enqueued_is_not() -> None:
+    sampler = PBTSampler(interval=1, population=2, seed=0)
+    study = study_with(sampler, trials=0)
+    for attrs in ({}, {}, {PARENT: 0}, {"fixed_params": {"lr": 0.1}}):
+        study.add_trial(optuna.create_trial(state=TrialState.RUNNING, system_attrs=attrs))
+    _, _, copied, enqueued = [trial._trial_id for trial in study.get_trials(deepcopy=False)]
+    assert sampler.repeated(study, [copied, enqueued]) == [copied], "another driver has filled the place"
+
+
 def test_a_population_that_never_paused_is_said_to_be_none() -> None:
     sampler = PBTSampler(interval=200, population=2, seed=0)
     study = study_with(sampler, trials=0)
