@@ -26,7 +26,7 @@ MOST_STRANDED = 64
 """Most attempts that wait for pools without workers, in addition to those that others can run."""
 
 UNPAID = 10.0
-"""Seconds after which the campaign ends where nothing runs, and no pool that may run what waits gets another block."""
+"""Seconds after which the campaign ends where nothing runs, and no pool where it would run gets another block."""
 
 RECENT = 64
 """Attempts from which it is known how many of the next ones may run in each pool."""
@@ -65,6 +65,7 @@ class PlacedPool:
         self._waiting: dict[str, AttemptSpec] = {}  # by token, in their order
         self._homes: dict[str, str] = {}  # token -> pool, of those that were given to one
         self._load: Counter[str] = Counter()  # how many of them each pool has
+        self._begun: set[str] = set()  # those of them that a worker has begun
         self._allowed: dict[str, tuple[str, ...] | None] = {}  # of those that wait, as ``placement`` was told
         self._rooms: dict[str, PoolCapacity] = {}
         self._gone: dict[str, float] = {}  # pool without workers -> since when
@@ -241,16 +242,16 @@ class PlacedPool:
         if self._capacity is not None and self._capacity.choice != choice:
             self._capacity = replace(self._capacity, choice=choice)
             events.append(self._capacity)
-        allowed = self._pools_of_waiting()
-        unpaid = all(pools and self._without_workers(pools) and pools <= self._spent for pools in allowed)
-        if self._homes or not allowed or not unpaid:
+        left = self._pools_of_waiting() + [{pool} for token, pool in self._homes.items() if token not in self._begun]
+        unpaid = all(pools and self._without_workers(pools) and pools <= self._spent for pools in left)
+        if self._begun or not left or not unpaid:
             self._unpaid = None
         elif self._unpaid is None:
             self._unpaid = self.now()
         elif self.now() - self._unpaid > UNPAID:
             self._unpaid = self.now()
-            which = named("pool", sorted(set().union(*allowed)))
-            reason = f"the budget in node-hours pays for no further block of {which}, which alone may run what is left"
+            which = named("pool", sorted(set().union(*left)))
+            reason = f"the budget in node-hours pays for no further block of {which}, where what is left would run"
             events.append(StopRequested("finish", reason, FINISHED))
 
     def _choice(self) -> int:
@@ -283,6 +284,8 @@ class PlacedPool:
             return self._on_capacity(event)
         if isinstance(event, Started):
             self.learner.started(event.token, self.now())
+            if event.token in self._homes:
+                self._begun.add(event.token)
         elif isinstance(event, Report):
             seconds = self.learner.reported(event.token, [int(step) for step, *_ in event.reports], self.now())
             if seconds is not None:
@@ -300,6 +303,7 @@ class PlacedPool:
         pool = self._homes.pop(token, None)
         if pool is not None:
             self._load[pool] -= 1
+            self._begun.discard(token)
             self.placement.ended(token, self.now())
 
     def _tell_rooms(self) -> None:

@@ -403,7 +403,21 @@ def test_a_campaign_ends_where_what_waits_may_run_only_in_pools_that_get_no_furt
     machines.time = 40.0
     (stop,) = [event for event in pool.wait(0.0) if isinstance(event, StopRequested)]
     assert (stop.how, stop.code) == ("finish", 0)
-    assert "no further block of pool gpu, which alone may run what is left" in stop.reason
+    assert "no further block of pool gpu, where what is left would run" in stop.reason
+
+
+def test_a_campaign_ends_where_an_attempt_was_given_to_a_pool_that_gets_no_further_block(
+    pool: PlacedPool, machines: Machines
+) -> None:
+    tell(pool, machines, capacity(cpu=0, gpu=1))
+    pool.perform([Submit(spec("0.1.c"))])
+    assert machines.submitted == [("0.1.c", "gpu")]
+    tell(pool, machines, capacity(cpu=0, gpu=0))  # its block has ended before the worker began it
+    pool.perform([Scale(1, spent=frozenset({"gpu"}))])
+    stops = []
+    for machines.time in (0.0, 20.0):
+        stops += [event for event in pool.wait(0.0) if isinstance(event, StopRequested)]
+    assert [stop.how for stop in stops] == ["finish"]
 
 
 def test_a_campaign_does_not_end_before_it_knows_its_pools(pool: PlacedPool, machines: Machines) -> None:
