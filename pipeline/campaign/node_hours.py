@@ -16,6 +16,7 @@ from typing import Any
 
 from ..hours import HOUR, Account, Unit, amount
 from ..record.hours import Ledger, Spent
+from ..record.pool_sites import names_of
 from .events import PoolCharge, pool_of_key
 
 
@@ -76,8 +77,12 @@ class HoursPlan:
 
     def accounts_of(self, key: str) -> list[Account]:
         """The budgets that a block is charged to; none for GPU-hours of a pool without GPUs."""
-        cost = self.pools[key]
-        return [each for each in self.accounts if each.covers(pool_of_key(key)) and cost.per_second(each.unit)]
+        cost, names = self.pools[key], self.names_of(pool_of_key(key))
+        return [each for each in self.accounts if each.covers(*names) and cost.per_second(each.unit)]
+
+    def names_of(self, pool: str) -> tuple[str, str]:
+        """What a pool is called without its site and with it."""
+        return names_of(pool, self.sites.get(pool, ""))
 
     @property
     def metered(self) -> frozenset[str]:

@@ -22,9 +22,9 @@ def check_budgets(study_file: StudyFile, site: Site) -> None:
     """Check the budgets in hours against the site.
 
     Raises:
-        UserError: At the line of the study file, where a budget is of a pool that the site lacks, or counts GPUs where
-            there are none; where none of the study's pools could ever get a block; and where nothing would end the
-            study, since one of its pools has no budget.
+        UserError: At the line of the study file, where a budget is of a pool that neither the site has nor another one
+            that can be named, or counts GPUs where there are none; where none of the study's pools could ever get a
+            block; and where nothing would end the study, since one of its pools has no budget.
     """
     for account in study_file.budget.accounts:
         _check_pool(account, study_file, site)
@@ -45,13 +45,16 @@ def budget_notes(study_file: StudyFile, site: Site, found: Mapping[str, Ledger])
     """
     if not study_file.budget.accounts:
         return []
+    from .hours import covers
+
     plan = _plan(study_file, site, found)
     unpaid = _unpaid(plan, found)
     notes = [str(_too_little({pool: of_shapes}, plan, study_file, site, found)) for pool, of_shapes in unpaid.items()]
     for account in plan.accounts:
-        if not any(account in plan.accounts_of(key) for key in plan.pools):
+        at_site = not account.pool or any(covers(account, pool, site) for pool in site.pools)
+        if at_site and not any(account in plan.accounts_of(key) for key in plan.pools):
             why = "the study uses no pool with GPUs"
-            if account.pool and account.pool not in plan.names:
+            if account.pool and not any(account.covers(*plan.names_of(pool)) for pool in plan.names):
                 why = f"the study does not use pool {account.pool}"
             notes.append(str(study_file.error(f"limits nothing, since {why}", account.key)))
     return notes
@@ -64,17 +67,35 @@ def _plan(study_file: StudyFile, site: Site, found: Mapping[str, Ledger]) -> Hou
 
 
 def _check_pool(account: Account, study_file: StudyFile, site: Site) -> None:
-    from ...yamlfile import nearest
+    from .hours import covers
 
-    names = [pool.name for pool in site.pools]
-    if account.pool and account.pool not in names:
-        instead = nearest(account.pool, names) or f"; it has {', '.join(names)}"
-        raise study_file.error(f"{site.lacks('pool')} '{account.pool}'{instead}", account.key)
-    gpus = any(pool.gpus_per_node for pool in site.pools if account.covers(pool.name))
+    pools = [pool for pool in site.pools if covers(account, pool, site)]
+    if account.pool and not pools:
+        _check_elsewhere(account, study_file, site)
+        return
+    gpus = any(pool.gpus_per_node for pool in pools)
     if account.unit == "gpu_hours" and not gpus:
         lacks = f"pool {account.pool} has no GPUs" if account.pool else site.lacks("GPUs")
         message = f"{lacks}, so GPU-hours are never used; use node_hours, or set gpus_per_node"
         raise study_file.error(message, account.key)
+
+
+def _check_elsewhere(account: Account, study_file: StudyFile, site: Site) -> None:
+    """Raise UserError unless a budget is of a pool of another site: such a study has drivers at several sites."""
+    from ...providers.site import known_pools
+    from ...yamlfile import nearest
+
+    names, others = [pool.name for pool in site.pools], known_pools()
+    if account.pool in others:
+        return
+    instead = nearest(account.pool, [*names, *others])
+    if not instead.endswith("?"):  # the pools of all sites are too many to list
+        instead = f"; it has {', '.join(names)}"
+    known = {other.rpartition(".")[0] for other in others}
+    if "." in account.pool and not any(account.pool.startswith(f"{name}.") for name in known):
+        instead += "" if instead.endswith("?") else "."
+        instead += " For a pool of another site, that site must be in `pilotune site list`"
+    raise study_file.error(f"{site.lacks('pool')} '{account.pool}'{instead}", account.key)
 
 
 def _unpaid(plan: HoursPlan, found: Mapping[str, Ledger]) -> dict[str, dict[str, Account]]:

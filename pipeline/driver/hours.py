@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ...errors import RecordAway, UserError
 from ..attributes import LEASE
 from ..campaign.node_hours import HoursPlan, NodeHours, PoolCost
-from ..hours import Unit
+from ..hours import Account, Unit
 from ..record import Lease, study_leases
 from ..record.hours import Ledger, keep_hours, ledgers, ledgers_in, settled
+from ..record.pool_sites import names_of
 from ..studyfile import SizeProblem
 from .settings import needs_of, resources_of
 from .settlement import settled_use
@@ -99,7 +100,8 @@ def with_walltimes(study_file: StudyFile, site: Site, found: Mapping[str, Ledger
     from ...providers.blocks.resources import pool_uses
 
     used = [use.pool for use in pool_uses(site, needs_of(study_file)) if not use.why_not]
-    return site.with_pools(lambda pool: _with_walltime(pool, used, study_file, found))
+    limits = {pool.name: _longest(pool, used, study_file, site, found) for pool in site.pools if pool.walltime is None}
+    return site.with_pools(lambda pool: replace(pool, walltime=limits[pool.name]) if limits.get(pool.name) else pool)
 
 
 def paid_site(study_file: StudyFile, site: Site, storage_url: str) -> Site:
@@ -109,15 +111,21 @@ def paid_site(study_file: StudyFile, site: Site, storage_url: str) -> Site:
     return with_walltimes(study_file, site, stored_ledgers(study_file, storage_url))
 
 
-def _with_walltime(
-    pool: PoolSpec, used: Sequence[PoolSpec], study_file: StudyFile, found: Mapping[str, Ledger]
-) -> PoolSpec:
+def _longest(
+    pool: PoolSpec, used: Sequence[PoolSpec], study_file: StudyFile, site: Site, found: Mapping[str, Ledger]
+) -> float | None:
+    """For how long each block of a pool may run, in seconds; None where no budget covers it."""
     limits = []
     for account in study_file.budget.accounts:
-        rate = sum(_rate(each, account.unit) for each in used if account.covers(each.name))
-        if account.covers(pool.name) and _rate(pool, account.unit) and rate:
+        rate = sum(_rate(each, account.unit) for each in used if covers(account, each, site))
+        if covers(account, pool, site) and _rate(pool, account.unit) and rate:
             limits.append(max(LEAST_WALLTIME, int(account.left(found.values()) / rate)))
-    return pool if pool.walltime is not None or not limits else replace(pool, walltime=float(min(limits)))
+    return float(min(limits)) if limits else None
+
+
+def covers(account: Account, pool: PoolSpec, site: Site) -> bool:
+    """Whether the blocks of a pool of the site are charged to a budget, which may name the pool with its site."""
+    return account.covers(*names_of(pool.name, site.home(pool.name).name))
 
 
 def _rate(pool: PoolSpec, unit: Unit) -> float:

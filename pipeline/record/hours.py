@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..attributes import HOURS
 from ..hours import HOUR, Account, Unit
-from .pool_sites import sites_of, with_site, without_site
+from .pool_sites import names_of, sites_of
 
 if TYPE_CHECKING:
     import optuna
@@ -73,15 +73,8 @@ class Ledger:
     sites: Mapping[str, str] = field(default_factory=dict)
 
     def names_of(self, pool: str) -> tuple[str, str]:
-        """What a pool is called without its site and with it; both are the same where its site is not known.
-
-        A campaign on several sites may know a pool by the second name, and one on a single site by the first.
-
-        >>> Ledger(sites={"cpu": "a", "b.cpu": "b"}).names_of("b.cpu")
-        ('cpu', 'b.cpu')
-        """
-        site = self.sites.get(pool, "")
-        return without_site(pool, site), with_site(pool, site)
+        """What a pool is called without its site and with it."""
+        return names_of(pool, self.sites.get(pool, ""))
 
     def until(self, now: float) -> Ledger:
         """The ledger of a campaign that lives, now: it is kept a few times a minute, and its blocks go on."""

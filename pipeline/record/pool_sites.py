@@ -31,6 +31,17 @@ def with_site(pool: str, site: str) -> str:
     return pool if not site or pool.startswith(f"{site}.") else f"{site}.{pool}"
 
 
+def names_of(pool: str, site: str) -> tuple[str, str]:
+    """What a pool is called without its site and with it; both are the same where its site is not known.
+
+    A campaign on several sites may know a pool by the second name, and one on a single site by the first.
+
+    >>> names_of("cpu", "a"), names_of("b.cpu", "b")
+    (('cpu', 'a.cpu'), ('cpu', 'b.cpu'))
+    """
+    return without_site(pool, site), with_site(pool, site)
+
+
 def without_site(pool: str, site: str) -> str:
     """The name of a pool without its site.
 

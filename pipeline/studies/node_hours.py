@@ -11,18 +11,21 @@ from ...grammar import listed
 from ..hours import HOUR, WORDS, Unit, amount, number, used_text
 
 if TYPE_CHECKING:
-    from ...providers.site import PoolSpec
+    from ...providers.site import PoolSpec, Site
     from ..driver.status import Status
     from ..record.hours import Ledger
     from ..studyfile import StudyFile
 
 
-def most_cost(study_file: StudyFile, pools: list[PoolSpec], found: Collection[Ledger] = ()) -> dict[Unit, float]:
+def most_cost(
+    study_file: StudyFile, site: Site, pools: list[PoolSpec], found: Collection[Ledger] = ()
+) -> dict[Unit, float]:
     """The most hours that the study's blocks can cost at a site from now to its end, by unit.
 
     Args:
         study_file: The study.
-        pools: The pools that the study uses.
+        site: The site.
+        pools: Its pools that the study uses.
         found: The ledgers of the study's campaigns, which have left a part of its budgets.
 
     Returns:
@@ -31,7 +34,7 @@ def most_cost(study_file: StudyFile, pools: list[PoolSpec], found: Collection[Le
     """
     most: dict[Unit, float] = {}
     for unit in ("node_hours", "gpu_hours"):
-        each = {pool.name: _most_of(pool, unit, study_file, found) for pool in pools}
+        each = {pool.name: _most_of(pool, unit, study_file, site, found) for pool in pools}
         if not any(_rate(pool, unit) for pool in pools):
             continue
         totals = [sum(each.values())]
@@ -46,22 +49,24 @@ def _rate(pool: PoolSpec, unit: Unit) -> float:
     return pool.blocks.max * pool.nodes_per_block * (pool.gpus_per_node if unit == "gpu_hours" else 1) / HOUR
 
 
-def _most_of(pool: PoolSpec, unit: Unit, study_file: StudyFile, found: Collection[Ledger]) -> float:
+def _most_of(pool: PoolSpec, unit: Unit, study_file: StudyFile, site: Site, found: Collection[Ledger]) -> float:
+    from ..driver.hours import covers
+
     rate = _rate(pool, unit)
     if not rate:
         return 0.0
     limits = [math.inf if study_file.budget.time is None else rate * study_file.budget.time]
     gpus = pool.gpus_per_node if unit == "gpu_hours" else 1
     for account in study_file.budget.accounts:
-        if account.pool == pool.name and (account.unit == "node_hours" or pool.gpus_per_node):
+        if account.pool and covers(account, pool, site) and (account.unit == "node_hours" or pool.gpus_per_node):
             own = pool.gpus_per_node if account.unit == "gpu_hours" else 1
             limits.append(account.left(found) / own * gpus)
     return min(limits)
 
 
-def cost_line(study_file: StudyFile, pools: list[PoolSpec], found: Collection[Ledger] = ()) -> str:
+def cost_line(study_file: StudyFile, site: Site, pools: list[PoolSpec], found: Collection[Ledger] = ()) -> str:
     """What the study can cost, for ``pilotune check``. ``found``: as for :func:`most_cost`."""
-    most = most_cost(study_file, pools, found)
+    most = most_cost(study_file, site, pools, found)
     limited = [amount(hours, unit) for unit, hours in most.items() if hours < math.inf]
     free = [f"{WORDS[unit]}s" for unit, hours in most.items() if hours == math.inf]
     parts = []
@@ -94,9 +99,11 @@ def _charged_before(study_file: StudyFile, found: Collection[Ledger]) -> str:
     return listed(parts)
 
 
-def cost_json(study_file: StudyFile, pools: list[PoolSpec], found: Collection[Ledger] = ()) -> dict[str, Any]:
+def cost_json(
+    study_file: StudyFile, site: Site, pools: list[PoolSpec], found: Collection[Ledger] = ()
+) -> dict[str, Any]:
     """The same for ``--json``; None where nothing limits it."""
-    most = most_cost(study_file, pools, found)
+    most = most_cost(study_file, site, pools, found)
     return {unit: None if hours == math.inf else hours for unit, hours in most.items()}
 
 

@@ -3,7 +3,7 @@
 from .load import SITE_KEYS, load_site
 from .locate import SHIPPED, find_sites, site_folders, site_path
 from .schema import DriverJob
-from .several import ambiguous_pool, is_of_site, load_sites, site_heads
+from .several import ambiguous_pool, is_of_site, known_pools, load_sites, site_heads
 from .spec import (
     BlockCounts,
     Network,
@@ -29,6 +29,7 @@ __all__ = [
     "ambiguous_pool",
     "find_sites",
     "is_of_site",
+    "known_pools",
     "load_site",
     "load_sites",
     "node_hours",

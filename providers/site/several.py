@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ...errors import UserError
 from ...grammar import listed
 from ...yamlfile import read_yaml
 from .load import SITE_KEYS, load_site
-from .locate import site_path
+from .locate import find_sites, site_path
 from .spec import Site
 
 
@@ -52,6 +53,15 @@ def site_heads(names: Sequence[str | Path]) -> list[SiteHead]:
                 message = f"{other.path} and {path} are both named {head.name}; give one of them another `name:`"
                 raise UserError(message, key="--site")
         found.append(head)
+    return found
+
+
+def known_pools() -> list[str]:
+    """The pools of all sites that can be named, each as ``SITE.POOL``; a file that cannot be read has none."""
+    found: list[str] = []
+    for path in find_sites().values():
+        with suppress(UserError):
+            found += [f"{head.name}.{pool}" for head in site_heads([path]) for pool in head.pools]
     return found
 
 

@@ -42,6 +42,53 @@ def test_a_budget_of_a_pool_that_the_site_lacks_is_one_sentence_with_its_line(tm
     ]  # fmt: skip
 
 
+@pytest.fixture
+def two_sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder where the site ``here`` and another one can be named."""
+    monkeypatch.chdir(tmp_path)
+    for name, pools in (("here", "{cpu: {walltime: 1h}, gpu: {walltime: 1h}}"), ("there", "{cpu: {walltime: 1h}}")):
+        (tmp_path / f"{name}.yaml").write_text(f"scheduler: slurm\npools: {pools}\n")
+    (tmp_path / "broken.yaml").write_text("scheduler: [\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("unit", ["node_hours", "gpu_hours"])
+def test_a_budget_may_be_of_a_pool_of_another_site(two_sites: Path, unit: str) -> None:
+    assert said(two_sites, f"budget: {{trials: 9, {unit}: {{here.gpu: 8, there.cpu: 4}}}}", GPU) == []
+
+
+def test_a_budget_that_names_the_pool_with_its_site_limits_it(two_sites: Path) -> None:
+    assert said(two_sites, "budget: {node_hours: {here.cpu: 3, there.cpu: 9}}", CPU) == []
+    _, sentence = said(two_sites, "budget:\n  node_hours:\n    there.cpu: 90\n    here.cpu: 1.9", CPU)
+    assert sentence.startswith("study.yaml:9: budget.node_hours.here.cpu: pays for no block of pool cpu")
+    _, sentence = said(two_sites, "budget: {node_hours: {there.cpu: 90}}", CPU)
+    assert "does not limit pool cpu, so the study would never end" in sentence
+    (note,) = said(two_sites, "budget: {trials: 9, node_hours: {here.gpu: 3, there.cpu: 9}}", CPU, GPU)
+    assert note.endswith("budget.node_hours.here.gpu: limits nothing, since the study does not use pool here.gpu")
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ("there.cpuu", "site here has no pool 'there.cpuu'; did you mean 'there.cpu'?"),
+        (
+            "theer.cpu",
+            "site here has no pool 'theer.cpu'; did you mean 'there.cpu'? For a pool of another site, that site must "
+            "be in `pilotune site list`",
+        ),
+        ("here.gpuu", "site here has no pool 'here.gpuu'; did you mean 'here.gpu'?"),
+        (
+            "atlantis.whale",
+            "site here has no pool 'atlantis.whale'; it has cpu, gpu. For a pool of another site, that site must be in "
+            "`pilotune site list`",
+        ),
+    ],
+)
+def test_a_budget_of_a_pool_of_no_site_is_refused(two_sites: Path, pool: str, message: str) -> None:
+    found = said(two_sites, f"budget:\n  trials: 9\n  node_hours: {{{pool}: 4}}", CPU, GPU)
+    assert found == ["refused", f"study.yaml:8: budget.node_hours.{pool}: {message}"]
+
+
 def test_a_budget_of_gpu_hours_needs_gpus(tmp_path: Path) -> None:
     (_, sentence) = said(tmp_path, "budget: {gpu_hours: 3}", CPU)
     assert "site here has no GPUs, so GPU-hours are never used" in sentence

@@ -72,7 +72,7 @@ def study_of(folder: Path, budget: str, trial: str = "{}") -> StudyFile:
     ],
 )
 def test_check_says_what_the_study_can_cost_at_most(tmp_path, budget, line):
-    assert cost_line(study_of(tmp_path, f"budget: {budget}"), [CPU, GPU]).startswith(line)
+    assert cost_line(study_of(tmp_path, f"budget: {budget}"), site_of(CPU, GPU), [CPU, GPU]).startswith(line)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_check_says_what_the_study_can_cost_at_most(tmp_path, budget, line):
 )  # fmt: skip
 def test_check_says_what_earlier_campaigns_have_left_of_the_budget(tmp_path, budget, line):
     found = [Ledger({"cpu": Spent(2 * HOUR, 3 * HOUR)})]
-    assert cost_line(study_of(tmp_path, f"budget: {budget}"), [CPU, GPU], found).startswith(line)
+    assert cost_line(study_of(tmp_path, f"budget: {budget}"), site_of(CPU, GPU), [CPU, GPU], found).startswith(line)
 
 
 def test_a_local_block_ends_by_itself_before_it_could_exceed_the_budget(tmp_path):

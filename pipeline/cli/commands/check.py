@@ -66,7 +66,7 @@ def check_command(
     if not as_json:
         lines = [render_plan(laid_out), "", render_site(prepared.site, use_lines(uses, about=needs.packed))]
         lines += [f"placement  {placement_line(prepared.study_file)}"] if len(used) > 1 else []
-        lines += [f"cost       {cost_line(prepared.study_file, used, ledgers.values())}"]
+        lines += [f"cost       {cost_line(prepared.study_file, prepared.site, used, ledgers.values())}"]
         lines += [f"storage    {prepared.storage}", *(f"note: {note}" for note in notes), "", "No problems found."]
         click.echo("\n".join(lines))
         return
@@ -82,7 +82,7 @@ def check_command(
                 "policy": prepared.study_file.policy,
                 "pools": prepared.study_file.pools.text if prepared.study_file.pools else None,
             },
-            "cost": cost_json(prepared.study_file, used, ledgers.values()),
+            "cost": cost_json(prepared.study_file, prepared.site, used, ledgers.values()),
             "storage": prepared.storage,
             "runs": str(prepared.runs),
             "notes": notes,
