@@ -108,7 +108,11 @@ class SimulatedPools:
         if name not in self.pools or len(self.pools) == 1:
             return
         self._collect()
-        self.pools.pop(name).close()
+        gone = self.pools.pop(name)
+        gone.close()
+        for event in gone.take_events():
+            if isinstance(event, Charged):
+                self._take_charges(name, event)
         self._capacities.pop(name, None)
         self._views.pop(name, None)
         lost = [token for token, home in self._homes.items() if home == name]
@@ -116,6 +120,10 @@ class SimulatedPools:
             del self._homes[token]
         self._events += [Lost(token, f"pool {name} was given up") for token in lost]
         self._tell_capacity()
+
+    def _take_charges(self, name: str, event: Charged) -> None:
+        self._charges |= {key.replace(NAME, name, 1): charge for key, charge in event.pools.items()}
+        self._events.append(Charged(dict(self._charges)))
 
     def _submit(self, action: Submit) -> None:
         if action.pool not in self.pools:
@@ -154,8 +162,7 @@ class SimulatedPools:
                     self.demand.see(name, self._views[name], self.now())
                     self._events.append(BlocksSeen(tuple(view for views in self._views.values() for view in views)))
                 elif isinstance(event, Charged):
-                    self._charges |= {key.replace(NAME, name, 1): charge for key, charge in event.pools.items()}
-                    self._events.append(Charged(dict(self._charges)))
+                    self._take_charges(name, event)
                 else:
                     self._events.append(self._of_pool(event, name))
 

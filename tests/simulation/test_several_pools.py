@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pilotune.pipeline.campaign.events import Scale
+from pilotune.pipeline.campaign.events import Charged, Scale
 from pilotune.pipeline.trial.protocol import AttemptSpec
 from pilotune.providers.simulated.attempt import Step
 from pilotune.providers.simulated.blocks import BlockPlan
@@ -51,4 +51,19 @@ def test_demand_goes_to_the_pool_whose_blocks_start_soonest() -> None:
     assert pools.demand.order == ("quick", "slow")
     assert machines["quick"].blocks is not None
     assert machines["quick"].blocks.capacity() == 2
+    pools.close()
+
+
+def test_a_pool_that_is_given_up_says_what_its_blocks_have_cost_in_the_end() -> None:
+    time, counts = VirtualTime(0.0), BlockCounts(1, 0, 1, 60.0)
+    plan = BlockPlan(2, counts, 3600.0, queue=1.0)
+    pools = SimulatedPools({name: SimulatedPool(2, objective, time=time, plan=plan) for name in ("first", "second")})
+    pools.perform([Scale(4, None)])
+    for _ in range(10):
+        pools.wait(50.0)
+    pools.vanish("second")
+    charged = [event for event in pools.wait(0.0) if isinstance(event, Charged)]
+    assert not charged[-1].pools["second"].living
+    assert charged[-1].pools["second"].over > 0.0
+    assert charged[-1].pools["first"].living
     pools.close()
