@@ -129,7 +129,7 @@ class SitesPool:
         self._scale: Scale | None = None
         self._shares: dict[str, int] = {}  # site -> the demand that it was told
         self._lost: list[Event] = []
-        self._closing: list[threading.Thread] = []
+        self._closing: dict[str, threading.Thread] = {}  # by site
         self._failures: list[BaseException] = []
         self._watch_all()
 
@@ -216,9 +216,9 @@ class SitesPool:
         """End all blocks of all sites, side by side. Raises what one of them raised, once all are closed."""
         for name in list(self.parts):
             self._close(name)
-        for thread in self._closing:
+        for thread in self._closing.values():
             thread.join()
-        self._closing = []
+        self._closing = {}
         self.left = [job for part in self._all.values() for job in part.left]
         if self._failures:
             raise self._failures.pop()
@@ -264,6 +264,7 @@ class SitesPool:
         for name, part in list(self.parts.items()):
             for event in part.wait(0.0):
                 self._take(name, self._hosts.event(name, event), events)
+        self._see_closed(events)
         if self._changed:
             self._changed = False
             events.append(self._whole())
@@ -346,8 +347,17 @@ class SitesPool:
         """Close the pool of a site in the background: its scheduler may take minutes to answer."""
         part = self.parts.pop(name)
         thread = threading.Thread(target=self._guarded, args=(part.close,), name=f"close {name}")
-        self._closing.append(thread)
+        self._closing[name] = thread
         thread.start()
+
+    def _see_closed(self, events: list[Event]) -> None:
+        """Take over what the blocks of sites that were given up have cost, once they have ended."""
+        closed = [name for name, thread in self._closing.items() if not thread.is_alive()]
+        for name in closed:
+            del self._closing[name]
+            self._charges |= self._all[name].charges()
+        if closed:
+            events.append(Charged(dict(self._charges)))
 
     def _guarded(self, close: Callable[[], None]) -> None:
         try:
