@@ -17,6 +17,7 @@ from parsl.executors.high_throughput.errors import CommandClientBadError, Comman
 from ...errors import SiteError
 from ...pipeline.campaign.events import BlockView, LastTrial, Leave, PoolCharge
 from .block import WorkerPoolSeen
+from .demand import SharedDemand
 from .job_log import JobLog
 from .pool_blocks import PoolBlocks
 
@@ -127,6 +128,7 @@ class PoolMonitor:
         self.last: Mapping[str, tuple[LastTrial, ...]] = {}
         self.snapshot = PoolSnapshot()
         self.wakeup = threading.Event()
+        self._sharing = SharedDemand(pools)
         self._managers = 0  # connected at the last refresh
         self._has_walltimes = any(managed.blocks.pool.walltime for managed in pools.values())
 
@@ -164,15 +166,22 @@ class PoolMonitor:
                 self._refresh_pool(name, managed, now)
         demand = self.demand
         if demand is not None:
-            left = demand
-            for name, managed in self.pools.items():
-                if not managed.dropped:
-                    here = min(left, self.most.get(name, left))
-                    managed.blocks.leaving.last = self.last.get(name, ())
-                    served = managed.blocks.scale(here, self.expected, self._hold_function(managed), now, self.final)
-                    left -= min(here, served)  # an idle block of this pool serves nothing that others must run
-            self.served = (demand, demand - left)
+            self.served = (demand, self._share(demand, now))
         self._publish(self._summary(now))
+
+    def _share(self, demand: int, now: float) -> int:
+        """Scale the blocks of each pool to its part of the demand; returns how much of that they serve."""
+        used = {name: managed for name, managed in self.pools.items() if not managed.dropped}
+
+        def scale(name: str, workers: int) -> int:
+            managed = used[name]
+            managed.blocks.leaving.last = self.last.get(name, ())
+            return managed.blocks.scale(workers, self.expected, self._hold_function(managed), now, self.final)
+
+        for name, managed in used.items():
+            self._sharing.see(name, managed.blocks.views(now), now)
+        here = {name: managed.blocks.workers for name, managed in used.items()}
+        return self._sharing.share(demand, here, scale, now, self.most)
 
     def _refresh_pool(self, name: str, managed: ManagedPool, now: float) -> None:
         broken = self._broken(managed)

@@ -64,9 +64,9 @@ class Scheduler:
 class Lab:
     """A pool of blocks with two workers each, on virtual time."""
 
-    def __init__(self, folder: Path, **counts: int):
+    def __init__(self, folder: Path, name: str = "cpu", **counts: int):
         self.pool = PoolSpec(
-            "cpu", walltime=3600.0, nodes_per_block=2, blocks=BlockCounts(**{"init": 1, "max": 3, **counts})
+            name, walltime=3600.0, nodes_per_block=2, blocks=BlockCounts(**{"init": 1, "max": 3, **counts})
         )
         self.scheduler = Scheduler(folder, self.pool)
         self.job_log = JobLog(folder / "jobs.jsonl", "slurm", MINUTE)
