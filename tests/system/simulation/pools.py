@@ -22,7 +22,7 @@ class Pools:
         rule: The parameter ``kind`` -> the pools that may run such a trial; empty: all may run all.
         policy: How trials are placed.
         vanishes_after: Seconds after which the last pool of a driver is given up; None: never.
-        queues: Pool -> how much longer its blocks wait than the plan says.
+        queues: Pool -> mean seconds that its blocks wait at least, also where the plan says less.
     """
 
     slowness: Mapping[str, float]
@@ -41,9 +41,9 @@ class Pools:
 
     def plan(self, pool: str, plan: BlockPlan) -> BlockPlan:
         """The blocks of a pool."""
-        slower = self.queues[pool]
-        shapes = tuple(replace(shape, queue=slower * shape.queue) for shape in plan.shapes)
-        return replace(plan, queue=slower * plan.queue, shapes=shapes)
+        least = self.queues[pool]
+        shapes = tuple(replace(shape, queue=max(least, shape.queue)) for shape in plan.shapes)
+        return replace(plan, queue=max(least, plan.queue), shapes=shapes)
 
     def objective(self, pool: str, objective: Objective, saw: Counter[str]) -> Objective:
         """The objective as it runs in a pool."""
@@ -68,4 +68,4 @@ def draw_pools(seed: int) -> Pools | None:
     policy = draw.choice(["learned", "learned", "fifo", "shadho"])
     after = draw.choice([None, None, 3.0, 30.0, 300.0])
     slowness = {name: draw.choice([0.2, 1.0, 1.0]) for name in names}
-    return Pools(slowness, rule, policy, after, {name: draw.choice([1.0, 1.0, 30.0]) for name in names})
+    return Pools(slowness, rule, policy, after, {name: draw.choice([0.0, 0.0, 1500.0]) for name in names})
