@@ -121,7 +121,12 @@ class PlacedPool:
         """Tell the pools how many workers can be kept busy, where that has changed."""
         if self._demand is not None:
             self._unasked = self._unasked_pools()
-            scale = replace(self._demand, most=self._most(self._demand.workers))
+            most = self._most(self._demand.workers)
+            if self._demand.workers and len(most) == len(self._rooms) and not any(most.values()):
+                # Without any worker the campaign asks for nothing, so nothing would ever come for one of the pools.
+                self._unasked = set()
+                most = self._most(self._demand.workers)
+            scale = replace(self._demand, most=most)
             if scale != self._scale:
                 self._scale = scale
                 self.inner.perform([scale])

@@ -229,6 +229,16 @@ def test_a_pool_is_let_go_once_nothing_has_come_for_it_and_wanted_again_with_the
     assert machines.scales[-1] == Scale(100, most={"cpu": 2 + 49, "gpu": 1 + 49})
 
 
+def test_not_all_pools_are_let_go_while_more_attempts_will_come(pool: PlacedPool, machines: Machines) -> None:
+    tell(pool, machines, capacity(cpu=1, gpu=1))
+    pool.perform([Submit(spec("0.1.c", pools=["gpu"])), Submit(spec("1.1.c", pools=["cpu"])), Scale(4)])
+    tell(pool, machines, outcome("0.1.c"), outcome("1.1.c"))
+    machines.time += 1000.0  # the sampler waits for another driver, or this one was suspended
+    pool.wait(0.0)
+    tell(pool, machines, capacity(cpu=0, gpu=0))
+    assert machines.scales[-1] == Scale(4, most={"cpu": 2, "gpu": 2}), "nothing can come before there are workers"
+
+
 def test_full_pools_want_more_workers_however_long_their_attempts_run(pool: PlacedPool, machines: Machines) -> None:
     tell(pool, machines, capacity(cpu=1, gpu=0))
     pool.perform([Submit(spec("0.1.c")), Scale(100)])
