@@ -117,7 +117,7 @@ class KnownCosts(Costs):
 
     def __init__(self, case: Case, sample: Sequence[Params], later: bool = False) -> None:
         super().__init__(list(case.workers))
-        self._case = case
+        self._case, self._sample = case, sample
         self._told = True
         known = np.repeat(self.log_seconds(sample), len(self.pools), axis=0)
         self._attempts = known, np.tile(np.arange(len(self.pools)), len(sample))
@@ -136,6 +136,10 @@ class KnownCosts(Costs):
 
     def log_seconds(self, many: Sequence[Params]) -> np.ndarray | None:
         return np.log([self._case.seconds(params) for params in many]) if self._told else None
+
+    @property
+    def ended(self) -> list[tuple[Params, str]]:
+        return [(params, pool) for params in self._sample for pool in self.pools]
 
     def attempts(self) -> tuple[np.ndarray, np.ndarray]:
         return self._attempts

@@ -248,6 +248,11 @@ class Costs:
         """The parameters of the last attempts."""
         return [each.params for each in self._seconds.kept[-most:]]
 
+    @property
+    def ended(self) -> list[tuple[Params, str]]:
+        """The parameters and the pool of each of the last attempts."""
+        return [(each.params, self.pools[each.pool]) for each in self._seconds.kept]
+
     def closed(self, many: Sequence[Params]) -> np.ndarray:
         """Which pools are closed to which trials, since trials like them failed there by memory; by trial and pool."""
         found = np.zeros((len(many), len(self.pools)))

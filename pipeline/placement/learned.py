@@ -4,7 +4,7 @@
 takes, in this order:
 
 1. the oldest trial, where that has waited for three times as long as it would with first-come;
-2. a trial whose kind has run here less than three times, so that its cost is learned;
+2. the oldest of those with a value of a parameter that has not run here yet (:mod:`.tried`);
 3. of the kinds that have a share here, the oldest trial of the one that is furthest behind it;
 4. of all others, the oldest trial of the kind that loses least here. No worker stays idle while something may run.
 
@@ -29,10 +29,8 @@ from .costs import Costs
 from .ending import Ending, is_near, until_last_begins
 from .features import Params
 from .planner import RECENT, Plan, Planner
+from .tried import Tried
 from .waiting import Entry, PoolRoom, oldest
-
-EXPLORED = 3
-"""So many trials of a kind run in each pool before shares count there."""
 
 PATIENCE = 3.0
 """The oldest trial goes first after so many times the wait of first-come: a mean duration for each trial that waits,
@@ -81,7 +79,7 @@ class Learned:
         self._put = 0
         self._due = 0
         self._behind = np.zeros((0, 0))
-        self._tried = np.zeros((0, 0), dtype=int)
+        self._tried: Tried | None = None
 
     def pools(self, rooms: dict[str, PoolRoom]) -> None:
         """Plan anew if the pools have changed."""
@@ -112,11 +110,12 @@ class Learned:
         """Count it against its kind's share."""
         self._running[entry.key] = (entry.params, pool, now)
         self._kinds[entry.key] = entry.kind
+        if self._tried is not None:
+            self._tried.add(entry.params, pool)
         plan = self._plan
         if self._version is None or plan is None or plan.shares is None:
             return
         place = plan.pools.index(pool)
-        self._tried[entry.kind, place] += 1
         seconds = plan.seconds[entry.kind, place]
         self._behind[:, place] += plan.shares.shares[:, place] * seconds
         self._behind[entry.kind, place] -= seconds
@@ -149,6 +148,11 @@ class Learned:
         starves = mean is not None and now - usable[0].since > PATIENCE * mean * turns
         if self._plan is None or self._plan.shares is None or starves:
             return usable[0]
+        assert self._tried is not None, "it is made with the first plan"
+        seen = self._tried.seen(pool)
+        new = next((entry for entry in usable if not entry.values <= seen), None)
+        if new is not None:
+            return new
         by_kind: dict[int, Entry] = {}
         for entry in usable:
             by_kind.setdefault(entry.kind, entry)
@@ -160,9 +164,6 @@ class Learned:
         assert self._plan.shares is not None
         place = self._plan.pools.index(pool)
         waiting = list(waiting)
-        for kind in waiting:
-            if self._tried[kind, place] < EXPLORED:
-                return kind
         shares = self._plan.shares.shares[:, place]
         due = [kind for kind in waiting if shares[kind] > 0]
         if due:
@@ -202,12 +203,14 @@ class Learned:
         self._due = min(math.ceil(GROWN * self._put), self._put + RECENT // 2) + 8
         self._plan = plan = self.planner.plan(self._rooms)
         if plan is not None:
-            self._behind, self._tried = np.zeros(plan.seconds.shape), plan.seen.copy()
+            self._behind = np.zeros(plan.seconds.shape)
+            if self._tried is None:
+                self._tried = Tried(plan.trials)
+                running = ((params, pool) for params, pool, _ in self._running.values())
+                for params, pool in (*self._costs.ended, *running):
+                    self._tried.add(params, pool)
             many = [params for params, _, _ in self._running.values()]
             self._kinds = dict(zip(self._running, self.planner.alike(plan, many), strict=True))
-            for key, (_, pool, _) in self._running.items():
-                if pool in plan.pools:
-                    self._tried[self._kinds[key], plan.pools.index(pool)] += 1
         self._sort(waiting)
 
     def _tell_running(self, now: float) -> None:
@@ -243,6 +246,8 @@ class Learned:
         kinds = [0] * len(many) if plan is None else self.planner.kinds_of(plan, many, usable[:, : len(plan.pools)])
         for entry, kind in zip(entries, kinds, strict=True):
             entry.kind = kind
+            if self._tried is not None:
+                entry.values = self._tried.values(entry.params)
 
     def _fit_in(self, entries: list[Entry]) -> np.ndarray:
         """Give trials that wait the pools that they should run in; returns them by trial and pool."""

@@ -22,8 +22,8 @@ from .waiting import PoolRoom
 RECENT = 400
 """Kinds and their mix are taken from so many trials."""
 
-ATTEMPTS_A_KIND = 6
-"""There are no more kinds than one for so many ended attempts in each pool, so exploring stays a small part of all."""
+ATTEMPTS_A_KIND = 1
+"""There are no more kinds than one for so many ended attempts in each pool: the first few tell little."""
 
 FAR = 30.0
 """Added to the log seconds in pools where a trial should not run: trials that may run elsewhere are other kinds."""

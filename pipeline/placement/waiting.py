@@ -44,6 +44,7 @@ class Entry:
         fits: For the same: the pools that it should run in, also those that have no workers at the moment; empty where
             the policy does not ask.
         usable: For the same: those of them that have workers.
+        values: For the same: what must have run in a pool before this trial is nothing new there.
     """
 
     key: Hashable
@@ -53,6 +54,7 @@ class Entry:
     kind: int = 0
     fits: frozenset[str] = frozenset()
     usable: frozenset[str] = frozenset()
+    values: frozenset[tuple[str, object]] = frozenset()
 
     def may(self, pool: str) -> bool:
         """Whether the study file lets it run in a pool."""

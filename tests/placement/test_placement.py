@@ -74,17 +74,43 @@ def test_shares_of_the_linear_program_are_followed():
     assert spent["cnn"] / sum(spent.values()) == pytest.approx(shares["model = cnn"][CPU], abs=0.1)
 
 
-def test_before_there_are_data_each_kind_runs_three_times_in_each_pool():
+def unlike() -> Costs:
+    """Costs of two models, one of which has not run on a GPU."""
     costs = Costs([CPU, GPU])
     for _ in range(20):
         costs.note(SVM, CPU, 10.0)
         costs.note(SVM, GPU, 10.0)
         costs.note(CNN, CPU, 100.0)
+    return costs
+
+
+def test_what_has_not_run_in_a_pool_is_tried_there_once_even_where_it_is_expected_to_lose():
+    placement = with_waiting(made(costs=unlike()), *[SVM] * 6, *[CNN] * 6)
+    assert [placement.take(GPU, 0.0) for _ in range(3)] == [6, 0, 1]
+
+
+@pytest.mark.parametrize(("seconds", "first"), [(5.0, [6, 7, 8]), (100.0, [0, 1, 2]), (400.0, [0, 1, 2])])
+def test_one_try_tells_what_a_pool_is_good_at(seconds, first):
+    costs = unlike()
+    costs.note(CNN, GPU, seconds)
+    costs.refit()
+    placement = with_waiting(made(costs=costs), *[SVM] * 6, *[CNN] * 6)
+    assert [placement.take(GPU, 0.0) for _ in range(3)] == first
+
+
+def test_of_numbers_both_halves_are_tried_and_of_many_choices_none():
+    costs = Costs([CPU, GPU])
+    many = [{"units": 2.0**step, "seed": f"seed {step}"} for step in range(20)]
+    for params in many:
+        costs.note(params, CPU, 10.0 * params["units"])  # type: ignore[operator]
+    for params in many[:5]:
+        costs.note(params, GPU, 10.0 * params["units"])  # type: ignore[operator]
     placement = made(costs=costs)
-    for key in range(12):
-        placement.put(key, CNN if key >= 6 else SVM, 0.0)
-    first = [placement.take(GPU, 0.0) for _ in range(3)]
-    assert first == [6, 7, 8]  # cnn has not run there yet, though others have waited as long
+    placement.put("small", {"units": 2.0, "seed": "another"}, 0.0)
+    placement.put("large", {"units": 2.0**15, "seed": "a third"}, 0.0)
+    placement.put("larger", {"units": 2.0**19, "seed": "a fourth"}, 0.0)
+    assert placement.take(GPU, 0.0) == "large", "no large one has run there"
+    assert placement.take(GPU, 0.0) != "larger", "a large one runs there"
 
 
 def test_without_any_data_it_is_first_come():
