@@ -35,7 +35,7 @@ GAPS = 5
 """Last times for which a pool had no workers, from which it is expected when it has some again."""
 
 OVERDUE = 3.0
-"""After so many times as long, trials that wait for it want workers of other pools again."""
+"""After so many times as long, trials wait for it no more, and want workers of other pools again."""
 
 UNASKED = 20.0
 """Seconds without a new attempt for a pool with free workers after which none is expected there, so that no idle block
@@ -70,6 +70,7 @@ class PlacedPool:
         self._rooms: dict[str, PoolCapacity] = {}
         self._gone: dict[str, float] = {}  # pool without workers -> since when
         self._gaps: dict[str, deque[float]] = {}  # pool -> for how long it had none, the last times
+        self._overdue: set[str] = set()  # pools without workers of which none is expected soon
         self._latency = 0.0
         self._recent: deque[tuple[str, ...]] = deque(maxlen=RECENT)  # the pools that may run recent attempts
         self._asked: dict[str, float] = {}  # pool -> when an attempt last came that may run there
@@ -168,6 +169,10 @@ class PlacedPool:
 
     def _place(self) -> None:
         """Give waiting attempts to pools with room, first to the one that has the most of it."""
+        overdue = self._found_overdue()
+        if overdue != self._overdue:
+            self._overdue = overdue
+            self._tell_rooms()
         given: list[Action] = []
         coming = self._coming()
         self.placement.coming(coming)
@@ -220,7 +225,7 @@ class PlacedPool:
         recent = [pools for pools in self._recent if not pools or not self._rooms.keys().isdisjoint(pools)]
         for name in self._rooms:
             if name in self._done_with:
-                only = [pools for pools in waiting if pools <= self._done_with | self._overdue()]
+                only = [pools for pools in waiting if pools <= self._done_with | self._overdue]
                 found[name] = self._load[name] + sum(name in pools for pools in only)
                 continue
             may = sum(not allowed or name in allowed for allowed in recent)
@@ -268,7 +273,7 @@ class PlacedPool:
         """Of each attempt that waits, the pools where it should run."""
         return [set(self.placement.fits(token) or pools or self._rooms) for token, pools in self._allowed.items()]
 
-    def _overdue(self) -> set[str]:
+    def _found_overdue(self) -> set[str]:
         """The pools without workers of which none is expected soon."""
         now, usual = self.now(), {name: self._usual_gap(name) for name in self._gone}
         return {name for name, gap in usual.items() if gap is None or now - self._gone[name] > OVERDUE * gap}
@@ -322,9 +327,9 @@ class PlacedPool:
         )
 
     def _back(self, name: str) -> float | None:
-        """When a pool without workers is expected to have some."""
+        """When a pool without workers is expected to have some; None where it is not, or is overdue."""
         gap = self._usual_gap(name)
-        return None if gap is None or name not in self._gone else self._gone[name] + gap
+        return None if gap is None or name not in self._gone or name in self._overdue else self._gone[name] + gap
 
     def _note_gaps(self, now: float) -> None:
         """Learn for how long pools have no workers."""

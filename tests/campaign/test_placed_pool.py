@@ -392,13 +392,13 @@ def test_near_the_end_trials_wait_for_a_pool_as_long_as_its_blocks_usually_wait_
     pool.perform([Scale(1), Submit(spec("1.1.c"))])
     assert machines.submitted == []
     assert machines.scales[-1].most == {"cpu": 0, "gpu": 1}
-    machines.time = 100.0 + 3 * 40.0 + 1.0
+    machines.time = 100.0 + 3 * 40.0 - 1.0
     pool.wait(0.0)
     assert machines.submitted == []
-    assert machines.scales[-1].most == {"cpu": 1, "gpu": 1}
-    machines.time = 100.0 + 40.0 + 1000.0
+    machines.time += 2.0
     pool.wait(0.0)
-    assert machines.submitted == [("1.1.c", "cpu")]
+    assert machines.submitted == [("1.1.c", "cpu")], "its block is overdue"
+    assert machines.scales[-1].most == {"cpu": 1, "gpu": 0}
 
 
 def test_a_campaign_ends_where_what_waits_may_run_only_in_pools_that_get_no_further_block(
