@@ -19,13 +19,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...errors import RecordAway
 from ...grammar import count
-from ..attributes import ARTIFACTS, ATTEMPTS, COPIED, DIRECTORY, LEARNED
-from ..record import RecordStorage, artifacts, study_leases
+from ..attributes import ARTIFACTS, ATTEMPTS, COPIED, DIRECTORY, LEARNED, OWNER
+from ..record import Lease, RecordStorage, artifacts, study_leases
 from ..record.best_first import best_first
 from ..study_changes import StudyWatch
 from ..trial.files import TrialFiles
 
 log = logging.getLogger(__name__)
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 LONGEST_WAIT = 60.0
 """Seconds without progress after which the artifacts that are left are left to the next campaign."""
@@ -73,7 +75,7 @@ class ArtifactKeeper:
         for trial in ended:
             if trial.number in self._chosen:
                 self._do(trial.number, self._keep, trial)
-            elif trial.state == TrialState.FAIL or ARTIFACTS in trial.system_attrs:
+            elif self._may_have_left(trial):
                 self._do(trial.number, self._drop, trial)
 
     def reconcile(self) -> None:
@@ -106,6 +108,11 @@ class ArtifactKeeper:
             self._surplus.add(trial.number)
             if not changes.whole:  # else reconcile() looks which of them there are
                 self._do(trial.number, self._forget)
+
+    @staticmethod
+    def _may_have_left(trial: FrozenTrial) -> bool:
+        """Whether a trial that is not to be kept may have written artifacts."""
+        return trial.state == TrialState.FAIL or ARTIFACTS in trial.system_attrs
 
     def _trial(self, number: int) -> FrozenTrial:
         study_id = self._study._study_id
@@ -175,11 +182,23 @@ class ArtifactKeeper:
 
     def start(self) -> None:
         """Do what dead drivers have left."""
+        leases = study_leases(self._storage, self._study)
         if self.home.is_dir():
             self._set_strangers_aside()
-            running = {each.campaign for each in study_leases(self._storage, self._study) if each.state == "running"}
+            running = {each.campaign for each in leases if each.state == "running"}
             self._submit(lambda: _log_swept(artifacts.sweep(self.home, running - {self._campaign})))
         self.reconcile()
+        if self._chosen:
+            self._drop_of_dead(leases)
+
+    def _drop_of_dead(self, leases: Sequence[Lease]) -> None:
+        """Delete what lies in the folders of trials whose driver died after their commit, and is not to be kept."""
+        now = self._storage.database.clock()
+        dead = {each.campaign for each in leases if each.state != "ended" and not each.alive(now)}
+        for trial in self._study.get_trials(deepcopy=False, states=ENDED) if dead - {self._campaign} else ():
+            own = trial.system_attrs.get(OWNER) in dead and trial.number not in self._chosen
+            if own and self._may_have_left(trial) and self._inside(trial):
+                self._do(trial.number, self._drop, trial)
 
     def _set_strangers_aside(self) -> None:
         """Set aside what lies under the numbers of trials that this study has not completed: it was another's.

@@ -10,10 +10,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pilotune.pipeline.attributes import ARTIFACTS, ATTEMPTS, DIRECTORY
+from pilotune.pipeline.attributes import ARTIFACTS, ATTEMPTS, DIRECTORY, OWNER
 from pilotune.pipeline.driver import artifacts as module
 from pilotune.pipeline.driver.artifacts import ArtifactKeeper
-from pilotune.pipeline.record import RecordStorage
+from pilotune.pipeline.record import Lease, RecordStorage
 from pilotune.pipeline.record.artifacts import kept_artifacts
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -48,7 +48,7 @@ class Campaign:
             if state == TrialState.COMPLETE:
                 self.storage.set_trial_attrs(trial._trial_id, {}, {ARTIFACTS: {"model": size}})
         place = str(self.folder / self.name / "trials" / str(number))
-        self.storage.set_trial_attrs(trial._trial_id, {DIRECTORY: place, ATTEMPTS: 2}, {})
+        self.storage.set_trial_attrs(trial._trial_id, {DIRECTORY: place, ATTEMPTS: 2}, {OWNER: self.name})
         self.study.tell(trial, list(values) or None, state=state)
         return number
 
@@ -127,6 +127,18 @@ def test_the_next_driver_does_what_a_killed_one_has_not(campaign: Campaign, dies
     assert not (heir.keeper.home / ".1.c1.part").exists()
     heir.write(9)  # of a trial that no one has told
     assert list(heir.end()) == [1, 2]
+
+
+def test_the_next_driver_deletes_what_a_killed_one_would_not_have_kept(campaign: Campaign) -> None:
+    campaign.commit(campaign.tell(0.5), campaign.tell(0.4))
+    campaign.settle()
+    worse, failed = campaign.tell(0.9), campaign.tell(state=TrialState.FAIL)
+    lease = Lease("c1", "login", "elsewhere", 1, 1, "", 100.0, 100.0)
+    campaign.storage.set_study_system_attr(campaign.study._study_id, lease.key, lease.to_json())
+    campaign.storage.commit()  # and the driver is killed
+    heir = Campaign(campaign.folder, 2, "c2")
+    assert list(heir.end()) == [0, 1]
+    assert (campaign.left(worse), campaign.left(failed)) == ([], [])
 
 
 def test_a_smaller_number_in_the_study_file_counts_from_the_next_campaign_on(campaign: Campaign) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pilotune.pipeline.trial.protocol import AttemptSpec
@@ -29,7 +29,7 @@ class Pools:
     rule: Mapping[str, tuple[str, ...]]
     policy: str
     vanishes_after: float | None
-    queues: Mapping[str, float]
+    queues: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -41,7 +41,7 @@ class Pools:
 
     def plan(self, pool: str, plan: BlockPlan) -> BlockPlan:
         """The blocks of a pool."""
-        least = self.queues[pool]
+        least = self.queues.get(pool, 0.0)
         shapes = tuple(replace(shape, queue=max(least, shape.queue)) for shape in plan.shapes)
         return replace(plan, queue=max(least, plan.queue), shapes=shapes)
 

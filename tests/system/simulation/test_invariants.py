@@ -30,6 +30,7 @@ from pilotune.pipeline.driver import hours
 from pilotune.pipeline.driver.artifacts import ArtifactKeeper
 from pilotune.pipeline.fidelity import Population, Promotions
 from pilotune.pipeline.noise import Repeats
+from pilotune.pipeline.record import hours as record_hours
 from pilotune.pipeline.record import leases as campaigns
 from pilotune.pipeline.record import unit_of_work as commit
 from pilotune.pipeline.record.due_callbacks import DueCallbacks
@@ -380,7 +381,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "two drivers use the same node-hours":
         (hours, "ledgers", lambda *_: {}, sharing, "node-hours were charged|overdrawn"),
     "a dead driver gives back what its jobs may still use":
-        (driver, "settled", given_back_early, sharing, "node-hours were charged|the ledgers tell|overdrawn"),
+        (record_hours, "settled", given_back_early, sharing, "node-hours were charged|the ledgers tell|overdrawn"),
     "more blocks are submitted than the budget pays":
         (block_shape, "allowed_now", lambda want, submitted, allowed: want, sharing, "were charged|overdrawn"),
     "a trial leaves one block after the other":
