@@ -130,7 +130,9 @@ def test_a_driver_learns_costs_from_the_trials_of_another_one(tmp_path: Path, po
             for process in (first, second):
                 end_of(process)
     known = json.loads((tmp_path / "late-knows").read_text())
-    assert min(seen for _, seen in known.values()) >= 3, "it has ended one trial itself"
+    seen = [seen for _, seen in known.values()]  # few on the CPU, where one is enough to tell
+    assert min(seen) >= 1
+    assert sum(seen) >= 4, "it has ended one trial itself"
     assert known["cpu"][0] > 3.0 * known["gpu"][0]
 
 
