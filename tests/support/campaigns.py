@@ -22,6 +22,9 @@ from .local import NOTE, Here, ended, processes, until
 LONG = 240.0
 """Seconds within which each wait of a campaign ends, also on a machine with much other work."""
 
+LAST_OF_LOG = 8_000
+"""Characters of a driver's log that a failure shows."""
+
 Case = Callable[..., Any]
 Test = TypeVar("Test", bound=Callable[..., None])
 Key = TypeVar("Key")
@@ -52,6 +55,16 @@ def in_threads(calls: Mapping[Key, Callable[[], Any]], at_once: int) -> Iterator
             threads.shutdown(cancel_futures=True)
 
 
+def told_by_drivers(case: Case, folder: Path, *given: Any) -> Any:
+    """Call ``case(folder, *given)``. If it fails, the traceback ends with the logs of the drivers in ``folder``."""
+    try:
+        return case(folder, *given)
+    except BaseException as failure:
+        for log in sorted(folder.rglob("driver.log")):
+            failure.add_note(f"{log.relative_to(folder)}:\n{log.read_text(errors='replace')[-LAST_OF_LOG:]}")
+        raise
+
+
 @contextmanager
 def side_by_side(
     request: pytest.FixtureRequest, folder: Path, at_once: int, *given: Any
@@ -62,7 +75,7 @@ def side_by_side(
     """
     tests = [item.function for item in request.session.items if getattr(item, "module", None) is request.module]
     cases: list[Case] = list(dict.fromkeys(test.case for test in tests if hasattr(test, "case")))
-    calls = {case: partial(case, folder / case.__name__, *given) for case in cases}
+    calls = {case: partial(told_by_drivers, case, folder / case.__name__, *given) for case in cases}
     with in_threads(calls, at_once) as running:
         yield running
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ...support.campaigns import LONG, Case, in_threads
+from ...support.campaigns import LONG, Case, in_threads, told_by_drivers
 from .lab import Lab, SlurmLab
 
 AT_ONCE = 7
@@ -56,9 +56,9 @@ def campaigns(
         folder = tmp_path_factory.mktemp(f"{name}-{case.__name__}", numbered=False)
         if isinstance(lab, SlurmLab):
             if slurm:
-                calls[case, name] = partial(case, folder, replace(lab, slurm=slurm))
+                calls[case, name] = partial(told_by_drivers, case, folder, replace(lab, slurm=slurm))
         else:
-            calls[case, name] = partial(case, folder, lab)
+            calls[case, name] = partial(told_by_drivers, case, folder, lab)
 
     with in_threads(calls, AT_ONCE) as running:
 

@@ -142,11 +142,19 @@ def test_a_shape_that_slurm_does_not_take_leaves_the_others(result: tuple[Result
 
 
 def moved(folder: Path, lab: SlurmLab) -> tuple[Result, list[tuple[float, int, str]]]:
-    """The last trials are one in a block of one node, and one in a block of three nodes whose others have ended."""
-    shapes = [{"nodes": 1, "walltime": "20m"}, {"nodes": 3, "walltime": "20m"}]
+    """The last trials are one in a block of one node, and one in a block of three nodes whose others have ended.
+
+    The trials are expected to run for much longer than jobs of other tests hold the nodes: neither the choice of the
+    large block nor the departure from it may depend on how long blocks wait. Its workers start once the first trial
+    runs, which is thus in the small one.
+    """
+    large_waits = f'while [ "$SLURM_JOB_NUM_NODES" = 3 ] && [ ! -s "{folder}/notes" ]; do sleep 0.1; done'
+    shapes = [{"nodes": 1, "walltime": "120m"}, {"nodes": 3, "walltime": "120m"}]
     pool = {"shapes": shapes, "launcher": "srun", "blocks": {"max": 3}}
     trials = [ENDLESS, {**TOGETHER, "hosts": 3}, {**TOGETHER, "hosts": 3}, ENDLESS]
-    with lab.login(folder, pool) as user, user.start(*trials, trial={"expected": "8m"}) as process:
+    site = {"setup": large_waits}
+    with lab.login(folder, pool, site) as user, user.start(*trials, trial={"expected": "60m"}) as process:
+        user.await_epochs(4, epochs=1)
         user.await_epochs(1, attempt=2)
         until(lambda: [each for each in records(user.here) if each["event"] == "ended"], "the large block ends", LONG)
         user.let_trials_end()
