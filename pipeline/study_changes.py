@@ -11,6 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from .attributes import PAUSED
 
+FINISHED = tuple(state for state in TrialState if state.is_finished())
+"""The states of trials that have ended: complete, pruned and failed ones."""
+
 
 def observed(trial: FrozenTrial) -> bool:
     """Whether a sampler may learn from the trial: it is complete, pruned, or paused at a rung.

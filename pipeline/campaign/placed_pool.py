@@ -122,12 +122,7 @@ class PlacedPool:
         """Tell the pools how many workers can be kept busy, where that has changed."""
         if self._demand is not None:
             self._unasked = self._unasked_pools()
-            most = self._most(self._demand.workers)
-            if self._demand.workers and len(most) == len(self._rooms) and not any(most.values()):
-                # Without any worker the campaign asks for nothing, so nothing would ever come for one of the pools.
-                self._unasked = set()
-                most = self._most(self._demand.workers)
-            scale = replace(self._demand, most=most)
+            scale = replace(self._demand, most=self._most(self._demand.workers))
             if scale != self._scale:
                 self._scale = scale
                 self.inner.perform([scale])
@@ -238,10 +233,14 @@ class PlacedPool:
         return found
 
     def _unasked_pools(self) -> set[str]:
-        """The pools with free workers, for which nothing waits and has come for a while; until something comes."""
+        """The pools with free workers, for which nothing waits and has come for a while; until something comes.
+
+        Never all of them while nothing runs: without any worker the campaign asks for nothing, so nothing would come.
+        """
         now, idle = self.now(), self._rooms.keys() - set().union(*self._pools_of_waiting())
         idle = {name for name in idle if self._recent and now - self._asked[name] >= UNASKED}
-        return {name for name in idle if name in self._unasked or self._load[name] < self._rooms[name].workers}
+        found = {name for name in idle if name in self._unasked or self._load[name] < self._rooms[name].workers}
+        return found if self._homes or found != self._rooms.keys() else set()
 
     def _add_stranded(self, events: list[Event]) -> None:
         """Let the campaign ask for as many more attempts as wait for pools without workers, or end if nothing can run.

@@ -11,12 +11,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ..attributes import LEARNED
-from ..study_changes import StudyWatch
+from ..study_changes import FINISHED, StudyWatch
 
 _End = tuple[datetime, int]
 """When a trial ended, and its number."""
-
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class Stagnation:

@@ -22,12 +22,10 @@ from ...grammar import count
 from ..attributes import ARTIFACTS, ATTEMPTS, COPIED, DIRECTORY, LEARNED, OWNER
 from ..record import Lease, RecordStorage, artifacts, study_leases
 from ..record.best_first import best_first
-from ..study_changes import StudyWatch
+from ..study_changes import FINISHED, StudyWatch
 from ..trial.files import TrialFiles
 
 log = logging.getLogger(__name__)
-
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 LONGEST_WAIT = 60.0
 """Seconds without progress after which the artifacts that are left are left to the next campaign."""
@@ -195,7 +193,7 @@ class ArtifactKeeper:
         """Delete what lies in the folders of trials whose driver died after their commit, and is not to be kept."""
         now = self._storage.database.clock()
         dead = {each.campaign for each in leases if each.state != "ended" and not each.alive(now)}
-        for trial in self._study.get_trials(deepcopy=False, states=ENDED) if dead - {self._campaign} else ():
+        for trial in self._study.get_trials(deepcopy=False, states=FINISHED) if dead - {self._campaign} else ():
             own = trial.system_attrs.get(OWNER) in dead and trial.number not in self._chosen
             if own and self._may_have_left(trial) and self._inside(trial):
                 self._do(trial.number, self._drop, trial)

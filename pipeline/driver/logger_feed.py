@@ -16,7 +16,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from ..analysis import row_of
 from ..attributes import OWNER
@@ -24,6 +24,7 @@ from ..loggers.journal import read_journals
 from ..loggers.records import TrialRecord
 from ..loggers.settings import destination
 from ..record import study_leases
+from ..study_changes import FINISHED
 
 if TYPE_CHECKING:
     import optuna
@@ -41,8 +42,6 @@ LONGEST_WAIT = 120.0
 
 FOLDER = "loggers"
 """The folder for loggers, in the study's folder of the run directories."""
-
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class LoggerFeed:
