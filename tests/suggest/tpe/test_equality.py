@@ -32,7 +32,7 @@ CASES = {
     "few candidates": ({}, {"n_ei_candidates": 3}, EVERYTHING, ("minimize",)),
     "random at first": ({}, {"n_startup_trials": 40}, EVERYTHING, ("minimize",)),
 }
-HISTORIES = at_size(20, 150)
+HISTORIES = at_size(10, 150)
 
 
 @pytest.fixture(autouse=True)
@@ -67,17 +67,17 @@ def differences(case, seeds, sizes):
 def test_suggestions_are_optunas(case):
     found, ties = differences(case, range(HISTORIES), (0, 60))
     assert not found
-    assert ties <= HISTORIES // 20
+    assert ties <= max(1, HISTORIES // 20)
 
 
 @pytest.mark.parametrize("case", ["all kinds", "each by itself", "conditional, in groups", "two directions"])
 def test_suggestions_are_optunas_where_the_mixture_is_incremental(case):
-    found, ties = differences(case, range(12), (180, 420))
+    found, ties = differences(case, range(at_size(6, 12)), (180, 420))
     assert not found
-    assert ties <= 2
+    assert ties <= at_size(1, 2)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(at_size(1, 3)))
 def test_suggestions_are_optunas_with_thousands_of_trials(seed):
     space = Space(seeded(seed), ["float", "log", "int", "choice", "wide"], most=8)
     assert compare(lambda: study_of(seeded(seed), space, 1500, running=0.2), space, seed, asks=3) is None
@@ -102,7 +102,7 @@ def run(study, sampler, space, seed, until, compared=None):
     return found
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(at_size(4, 8)))
 def test_suggestions_of_a_whole_campaign_are_optunas(seed):
     space = Space(seeded(seed), ["float", "log", "int", "log int", "choice"])
     theirs, ours = both(seed, multivariate=seed % 2 == 0)

@@ -21,6 +21,8 @@ from pilotune.pipeline.suggest.transfer.cmaes import informed
 from pilotune.pipeline.suggest.transfer.earlier import EarlierStudy
 from pilotune.pipeline.suggest.transfer.first_points import first_points
 
+from ...support.sizes import at_size
+
 NAMES = ("a", "b", "c", "d")
 SPACE = Space(tuple(Parameter(name, FloatDistribution(0.0, 1.0)) for name in NAMES))
 CONDITIONAL = Space(
@@ -68,7 +70,9 @@ def found(sampler: BaseSampler, trials: int, space: Space = SPACE) -> list[float
 def best(name: str, studies: Sequence[EarlierStudy], trials: int) -> float:
     """The median, over seeds, of the best value."""
     return float(
-        np.median([min(found(make_sampler(File(name), seed=seed, earlier=studies), trials)) for seed in range(5)])
+        np.median(
+            [min(found(make_sampler(File(name), seed=seed, earlier=studies), trials)) for seed in range(at_size(3, 5))]
+        )
     )
 
 
