@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
+import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pilotune.pipeline.analysis import measure
+from pilotune.pipeline.analysis import interactions, measure
 from pilotune.pipeline.analysis.reading import StudyData
+
+from ..support.sizes import at_size
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1e-1, log=True),
@@ -18,6 +21,12 @@ SPACE: dict[str, BaseDistribution] = {
     "optimizer": CategoricalDistribution(["adam", "sgd", "lion"]),
     "noise": FloatDistribution(0.0, 1.0),
 }
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interactions, which ``test_interactions`` is about, take most of the time of an importance."""
+    monkeypatch.setattr(interactions, "ROUNDS", at_size(5, interactions.ROUNDS))
 
 
 def study(loss: Any, trials: int = 120, direction: str = "minimize") -> StudyData:

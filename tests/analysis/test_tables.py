@@ -28,6 +28,7 @@ from pilotune.pipeline.analysis import (
     export,
     export_reports,
     importances,
+    interactions,
     measure,
     read_study,
     rows,
@@ -40,11 +41,18 @@ from pilotune.pipeline.attributes import ARTIFACTS, OWNER, traceback_of
 from pilotune.pipeline.record import Lease
 
 from ..support.cli import new_study, of_pilotune, random_study, trial
+from ..support.sizes import at_size
 
 FORESTS = ("fanova", "mean-decrease-impurity")
 SLOWEST_LATER = [pytest.param(name, marks=pytest.mark.exhaustive) if name == "fanova" else name for name in EVALUATORS]
 FORESTS_LATER = [pytest.param(name, marks=pytest.mark.exhaustive) if name in FORESTS else name for name in EVALUATORS]
 """Its forest of trees is slow, and grown anew for each shuffle of the values."""
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interactions, which ``test_interactions`` is about, take most of the time of an importance."""
+    monkeypatch.setattr(interactions, "ROUNDS", at_size(2, interactions.ROUNDS))
 
 
 @pytest.fixture
