@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing.pool import Pool
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,9 +20,9 @@ from tests.system.simulation.run import DRAWS
 
 pytestmark = pytest.mark.slow
 
-SEEDS, BLOCK_SEEDS, HOUR_SEEDS = at_size(300, 10_000), at_size(30, 2_000), at_size(10, 1_000)
+SEEDS, BLOCK_SEEDS, HOUR_SEEDS = at_size(200, 10_000), at_size(20, 2_000), at_size(10, 1_000)
 END_SEEDS = at_size(10, 300)
-CHUNK = at_size(15, 100)
+CHUNK = at_size(10, 100)
 
 
 def check_chunk(seeds: range, option: str, template_path: Path, folder: Path) -> tuple[list[str], Counter[str]]:
@@ -36,15 +37,21 @@ def check_chunk(seeds: range, option: str, template_path: Path, folder: Path) ->
     return wrong, saw
 
 
-def check_all(seeds: int, option: str, folder: Path) -> Counter[str]:
+def check_all(seeds: int, option: str, folder: Path, processes: Pool) -> Counter[str]:
     """How often each thing happened in all seeds, none of which failed."""
     path = template(folder)
     chunks = [(range(first, min(first + CHUNK, seeds)), option, path, folder) for first in range(0, seeds, CHUNK)]
-    with multiprocessing.get_context("spawn").Pool(2) as processes:
-        found = processes.starmap(check_chunk, chunks, chunksize=1)
+    found = processes.starmap(check_chunk, chunks, chunksize=1)
     wrong = [sentence for sentences, _ in found for sentence in sentences]
     assert not wrong, "\n".join(wrong)
     return sum((saw for _, saw in found), Counter())
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Pool]:
+    """Two processes that check seeds: what a campaign needs is imported once in each, for all tests."""
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        yield pool
 
 
 @pytest.fixture
@@ -53,8 +60,8 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
-    saw = check_all(SEEDS, "", folder)
+def test_no_seed_loses_or_doubles_a_result(folder: Path, processes: Pool) -> None:
+    saw = check_all(SEEDS, "", folder, processes)
     assert saw["code 0"] > SEEDS / 2
     expected: dict[str, str | tuple[str, ...]] = {
         "killed": "killed ",
@@ -99,8 +106,8 @@ def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
         assert came >= at_size(1, 3), f"{what} hardly came about: the draw has changed"
 
 
-def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: Path) -> None:
-    saw = check_all(BLOCK_SEEDS, "--blocks", folder)
+def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: Path, processes: Pool) -> None:
+    saw = check_all(BLOCK_SEEDS, "--blocks", folder, processes)
     assert saw["code 0"] > BLOCK_SEEDS / 2
     kinds = (
         "attempts yielded",
@@ -116,14 +123,14 @@ def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: 
         assert saw[what] >= at_size(3, 10), f"{what} hardly came about: the draw has changed"
 
 
-def test_the_last_trials_leave_large_blocks_and_none_is_lost_or_asked_twice(folder: Path) -> None:
-    saw = check_all(END_SEEDS, "--ends", folder)
+def test_the_last_trials_leave_large_blocks_and_none_is_lost_or_asked_twice(folder: Path, processes: Pool) -> None:
+    saw = check_all(END_SEEDS, "--ends", folder, processes)
     for what in ("trials asked to leave their block", "blocks left by the last trials"):
         assert saw[what] >= at_size(2, 30), f"{what} hardly came about: the draw has changed"
 
 
-def test_no_driver_uses_more_node_hours_than_the_budget_has(folder: Path) -> None:
-    saw = check_all(HOUR_SEEDS, "--hours", folder)
+def test_no_driver_uses_more_node_hours_than_the_budget_has(folder: Path, processes: Pool) -> None:
+    saw = check_all(HOUR_SEEDS, "--hours", folder, processes)
     for what in ("more than half of the node-hours were used", "trials taken over"):
         assert saw[what] >= at_size(1, 30), f"{what} hardly came about: the draw has changed"
 
