@@ -10,32 +10,18 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from ..fields import shown
 from .architecture.graph import Graph
 from .architecture.network import NetworkError, network
 from .architecture.sites import Site, sites_of
+from .distributions import as_data, cardinality, contains, draw, in_words, own, suggest, word
 from .expressions import Constraint
 from .trial.distributions import same_choice, stored_choice
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-
-__all__ = [
-    "Constraint",
-    "Parameter",
-    "Space",
-    "cardinality",
-    "contains",
-    "derived_names",
-    "describe",
-    "differences",
-    "own",
-    "point_key",
-    "word",
-]
-
 
 MOST_CASES = 20_000
 """Most combinations of conditions' values that are kept apart when a space is counted; bounds time and memory."""
@@ -56,6 +42,7 @@ class Parameter:
         objects: The choices that are lists or mappings, by the JSON text that stands for them in the distribution.
 
     Example:
+        >>> from optuna.distributions import FloatDistribution
         >>> momentum = Parameter("momentum", FloatDistribution(0.0, 0.99), when={"optimizer": ("sgd",)})
         >>> momentum.active({"optimizer": "sgd"}), momentum.active({"optimizer": "adamw"})
         (True, False)
@@ -103,6 +90,7 @@ class Space:
         graphs: Spaces of networks by name, whose variables are among the parameters.
 
     Example:
+        >>> from optuna.distributions import IntDistribution
         >>> space = Space(
         ...     parameters=(
         ...         Parameter("layers", IntDistribution(1, 4)),
@@ -151,7 +139,7 @@ class Space:
 
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """Suggest a configuration with ``trial``: the values of its active parameters and the constants, by name."""
-        return self.walk(lambda name, distribution: _suggest(trial, name, distribution))
+        return self.walk(lambda name, distribution: suggest(trial, name, distribution))
 
     def walk(self, value: Callable[[str, BaseDistribution], Any]) -> dict[str, Any]:
         """A configuration whose values are chosen by ``value``.
@@ -196,7 +184,7 @@ class Space:
         values = dict(self.constants)
         for p in self.parameters:
             if p.active(values):
-                values[p.name] = _draw(p.distribution, rng)
+                values[p.name] = draw(p.distribution, rng)
         return values
 
     def feasible(self, params: Mapping[str, Any]) -> bool:
@@ -295,36 +283,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def describe(distribution: BaseDistribution) -> str:
-    """A distribution in words.
-
-    Example:
-        >>> describe(FloatDistribution(1e-5, 0.1, log=True)), describe(CategoricalDistribution(["sgd", "adamw"]))
-        ('float [1e-05, 0.1] log', 'choice [sgd, adamw]')
-    """
-    return _parameter_text(_distribution_json(distribution))
-
-
-def own(distribution: BaseDistribution, value: Any) -> Any:
-    """``value`` as ``distribution`` has it. Raises ValueError where it is none of its choices, or no number.
-
-    >>> own(CategoricalDistribution([1, 2]), True), own(FloatDistribution(0, 1), 1)
-    (1, 1.0)
-    """
-    return distribution.to_external_repr(distribution.to_internal_repr(value))
-
-
-def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether the distribution can take ``value``, by type, bounds and step."""
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return False
-    if isinstance(distribution, IntDistribution) and value != int(value):
-        return False
-    return bool(distribution._contains(value))
-
-
 def point_key(point: Mapping[str, Any], space: Space | None = None) -> frozenset[tuple[str, Any]]:
     """What two points have in common only if they have the same parameters with exactly equal values.
 
@@ -355,92 +313,17 @@ def _value_key(value: Any, distribution: BaseDistribution | None) -> Any:
     return repr(value)
 
 
-def cardinality(distribution: BaseDistribution) -> float:
-    """The number of values of one parameter; ``math.inf`` for a continuous one."""
-    if isinstance(distribution, CategoricalDistribution):
-        return len(distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return (distribution.high - distribution.low) // distribution.step + 1
-    assert isinstance(distribution, FloatDistribution)
-    if distribution.low == distribution.high:
-        return 1
-    if distribution.step is None:
-        return math.inf
-    return round((distribution.high - distribution.low) / distribution.step) + 1
-
-
-def _suggest(trial: BaseTrial, name: str, distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, FloatDistribution):
-        low, high, step, log = distribution.low, distribution.high, distribution.step, distribution.log
-        return trial.suggest_float(name, low, high, step=step, log=log)
-    if isinstance(distribution, IntDistribution):
-        d = distribution
-        return trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
-    assert isinstance(distribution, CategoricalDistribution)
-    return trial.suggest_categorical(name, distribution.choices)
-
-
-def _draw(distribution: BaseDistribution, rng: random.Random) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return rng.choice(distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = distribution.low, distribution.high
-    if distribution.log:
-        value = math.exp(rng.uniform(math.log(low), math.log(high)))
-        value = min(max(value, low), high)
-        return round(value) if isinstance(distribution, IntDistribution) else value
-    if distribution.step is None:
-        return rng.uniform(low, high)
-    return low + rng.randrange(int(cardinality(distribution))) * distribution.step
-
-
-def _distribution_json(distribution: BaseDistribution) -> dict[str, Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        return {"kind": "choice", "choices": list(distribution.choices)}
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    kind = "float" if isinstance(distribution, FloatDistribution) else "int"
-    return {
-        "kind": kind,
-        "low": distribution.low,
-        "high": distribution.high,
-        "log": distribution.log,
-        "step": distribution.step,
-    }
-
-
 def _parameter_json(parameter: Parameter) -> dict[str, Any]:
     when = {parent: list(parameter.when[parent]) for parent in sorted(parameter.when)}
     objects = {"objects": list(parameter.objects)} if parameter.objects else {}
-    return {**_distribution_json(parameter.distribution), "when": when, **objects}
+    return {**as_data(parameter.distribution), "when": when, **objects}
 
 
 def _parameter_text(data: Mapping[str, Any]) -> str:
-    if data["kind"] == "choice":
-        text = f"choice [{', '.join(word(choice) for choice in data['choices'])}]"
-    else:
-        text = f"{data['kind']} [{data['low']!r}, {data['high']!r}]"
-        text += " log" if data["log"] else ""
-        text += (
-            f" step {data['step']!r}"
-            if data["step"] not in (None, 1) or (data["kind"] == "float" and data["step"])
-            else ""
-        )
+    text = in_words(data)
     for parent, wanted in data.get("when", {}).items():
         text += f" when {parent} is {' or '.join(word(value) for value in wanted)}"
     return text
-
-
-def word(value: Any) -> str:
-    """A choice as in YAML: text in quotes where it could be taken for something else."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        if value[:1] + value[-1:] in ("[]", "{}"):  # a list or a mapping
-            return value
-        return value if value.replace("_", "a").replace("-", "a").isalnum() and not value[0].isdigit() else repr(value)
-    return repr(value)
 
 
 def _size(space: Space) -> float:

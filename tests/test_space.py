@@ -10,7 +10,9 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pilotune.pipeline.space import Constraint, Parameter, Space, cardinality, contains, describe, differences
+from pilotune.pipeline.distributions import contains
+from pilotune.pipeline.expressions import Constraint
+from pilotune.pipeline.space import Parameter, Space, differences
 
 SGD = Space(
     parameters=(
@@ -152,21 +154,6 @@ def test_a_continuous_parameter_makes_the_space_infinite_only_where_it_is_active
     assert never.size() == 1
 
 
-@pytest.mark.parametrize(
-    ("distribution", "count"),
-    [
-        (FloatDistribution(0, 1), math.inf),
-        (FloatDistribution(1, 1), 1),
-        (FloatDistribution(0, 1, step=0.1), 11),
-        (IntDistribution(1, 10, step=3), 4),
-        (IntDistribution(1, 8, log=True), 8),
-        (CategoricalDistribution([None, True, "a"]), 3),
-    ],
-)
-def test_cardinality(distribution, count):
-    assert cardinality(distribution) == count
-
-
 def test_the_canonical_form_is_json_and_knows_no_order():
     other = Space(tuple(reversed(SGD.parameters)), dict(SGD.constants), (Constraint("momentum < 0.5  or units <= 64"),))
     assert json.loads(json.dumps(SGD.to_json())) == SGD.to_json() == other.to_json()
@@ -195,7 +182,3 @@ def test_each_difference_is_a_sentence():
         "constraint 'momentum < 0.5 or units <= 64': in the database only",
         "constraint 'width < 2': in the study file only",
     ]
-
-
-def test_choices_are_written_so_that_types_can_be_told_apart():
-    assert describe(CategoricalDistribution(["1", 1, "true", None, "a b"])) == "choice ['1', 1, true, null, 'a b']"

@@ -21,10 +21,11 @@ from optuna.trial import TrialState
 
 from ...errors import PilotuneError
 from ..attributes import ATTEMPT, BRACKET, NOT_BEGUN, OWNER, PARENT, PREFIX, RUNS, STEP, VERDICT
+from ..distributions import own
 from ..fidelity import Bracket, Origin, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..record.storage import FIXED
-from ..space import Space, own
+from ..space import Space
 from ..trial.protocol import STEP_LIMIT
 from ..user_code.parts import FAILURES, NotReturned, UserCodeFailure, said
 from .feasible_params import FeasibleParams, NoTrial

@@ -18,8 +18,9 @@ from optuna.distributions import (
 # Hyperband shows samplers the trials of one bracket only; Optuna's own Trial uses this function for that.
 from optuna.pruners import _filter_study
 
+from ..distributions import own
 from ..record.storage import FIXED, RecordStorage
-from ..space import Space, own
+from ..space import Space
 
 
 @runtime_checkable

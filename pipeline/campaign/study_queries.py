@@ -25,8 +25,9 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
 from ..attributes import PREFIX
+from ..distributions import contains
 from ..record.first_points import FIXED
-from ..space import contains, point_key
+from ..space import point_key
 from ..trial.protocol import QUERIES, Query
 from .campaign_study import CampaignStudy
 

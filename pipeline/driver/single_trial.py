@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from ...errors import PilotuneError, UserError
 from ...yamlfile import YamlFile
 from ..campaign.flight import seed_of
-from ..space import describe
+from ..distributions import describe
 from ..studyfile import SizeProblem, StudyFile, TrialOptions
 from ..studyfile.params_file import FittedParams, fit_params
 from ..studyfile.schedule_file import ScheduleStage, is_schedule, read_schedule

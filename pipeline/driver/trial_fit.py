@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...fields import format_duration
 from ...grammar import count
-from ..space import word
+from ..distributions import word
 from ..studyfile import SizeProblem, StudyFile
 from ..trial.block_env import yield_margin
 from .settings import needs_of, resources_of

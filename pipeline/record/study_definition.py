@@ -169,7 +169,7 @@ def _directions(names: Sequence[str]) -> str:
 
 
 def _clashes(seen: Mapping[str, BaseDistribution], wanted: Mapping[str, BaseDistribution]) -> list[str]:
-    from ..space import describe
+    from ..distributions import describe
 
     found = []
     for name in seen.keys() & wanted.keys():
@@ -239,7 +239,7 @@ _Fitting = tuple[dict[str, Any], dict[str, BaseDistribution]]
 
 def _fit(trial: FrozenTrial, space: Space) -> _Fitting | None:
     """The trial's parameters as a configuration of ``space``, or None."""
-    from ..space import contains
+    from ..distributions import contains
 
     values, params = dict(space.constants), {}
     for parameter in space.parameters:

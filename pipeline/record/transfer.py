@@ -137,7 +137,7 @@ def keep_learned(storage: RecordStorage, study: optuna.Study, study_file: StudyF
 
 def narrowed_in_words(smaller: Mapping[str, BaseDistribution]) -> list[str]:
     """The narrowed ranges, in one sentence; nothing where there are none."""
-    from ..space import describe
+    from ..distributions import describe
 
     parts = [f"{name} is {describe(distribution)}" for name, distribution in smaller.items()]
     return [f"the space is narrowed to what was good before: {'; '.join(parts)}"] if parts else []

@@ -14,7 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from ...errors import UserError
 from ...fields import shown
 from ...yamlfile import YamlFile, nearest, parse_value, parse_yaml
-from ..space import Parameter, Space, contains, describe
+from ..distributions import contains, describe
+from ..space import Parameter, Space
 from ..trial.distributions import same_choice
 from .schedule_file import KEY, is_schedule, read_schedule
 from .study_file import StudyFile

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...fields import format_duration
 from ...grammar import count as counted
+from ..distributions import cardinality, describe, word
 from ..fidelity import (
     Bracket,
     PopulationPlan,
@@ -21,7 +22,7 @@ from ..fidelity import (
     rung_schedule,
 )
 from ..hours import amount
-from ..space import Parameter, cardinality, describe, point_key, word
+from ..space import Parameter, point_key
 from ..suggest import make_sampler
 from ..trial.block_env import yield_wait
 from ..trial.protocol import ObjectiveSpec

@@ -9,8 +9,9 @@ from typing import Any
 from ...grammar import listed
 from ...names import NAME
 from ...yamlfile import YamlFile
+from ..distributions import word
 from ..expressions import Choice, NoValue, unusable
-from ..space import Space, derived_names, word
+from ..space import Space, derived_names
 from .rank_counts import SizeProblem
 from .sizes import configurations
 

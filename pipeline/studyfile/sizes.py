@@ -17,8 +17,9 @@ from typing import Any
 from ...errors import UserError
 from ...fields import size, whole, whole_or_share
 from ...yamlfile import YamlFile, nearest
+from ..distributions import cardinality, word
 from ..expressions import Expression, NoValue, unusable
-from ..space import Parameter, Space, cardinality, derived_names, word
+from ..space import Parameter, Space, derived_names
 from .rank_counts import SizeProblem
 from .schema import TrialOptions
 from .values import memory

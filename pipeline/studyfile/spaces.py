@@ -13,9 +13,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ...fields import boolean, shown
 from ...yamlfile import YamlFile, join, nearest
 from ..architecture.graph import Graph
+from ..distributions import contains, describe
 from ..expression_errors import in_words
-from ..expressions import unusable
-from ..space import Constraint, Parameter, Space, contains, derived_names, describe
+from ..expressions import Constraint, unusable
+from ..space import Parameter, Space, derived_names
 from ..trial.distributions import RangeProblem, check_range, same_choice, stepped, stored_choice
 from .graphs import fits_always, variable_distributions
 from .graphs.in_space import GRAPH, check_countable, check_parameter_names, read_graph

@@ -9,7 +9,8 @@ from typing import Any
 from ...errors import UserError
 from ...fields import shown
 from ...yamlfile import nearest
-from ..space import Space, cardinality, contains
+from ..distributions import cardinality, contains
+from ..space import Space
 from .points import Points
 
 MAX_GRID = 1_000_000

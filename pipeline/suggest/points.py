@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ..space import Parameter, Space, cardinality
+from ..distributions import cardinality
+from ..space import Parameter, Space
 
 COUNTED = 20_000
 """Spaces of at most this many combinations are gone through at once, so that the number of points is exact."""

@@ -19,8 +19,9 @@ from optuna.samplers import BaseSampler
 from ...errors import UserError
 from ...fields import shown
 from ...yamlfile import nearest
+from ..distributions import cardinality, contains
 from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly, whole_numbers
-from ..space import Space, cardinality, contains
+from ..space import Space
 from ..user_code.parts import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
 from .constraints import constraints_function
 from .exhaustive import ExhaustiveSampler

@@ -10,8 +10,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from pilotune import __version__
 from pilotune.errors import StudyMismatch, UserError
 from pilotune.pipeline.attributes import DEFINITION, VERSION
+from pilotune.pipeline.expressions import Constraint
 from pilotune.pipeline.record import learn_from, open_storage, open_study
-from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.pipeline.space import Parameter, Space
 
 LR = Parameter("lr", FloatDistribution(1e-5, 0.1, log=True))
 KIND = Parameter("kind", CategoricalDistribution(("sgd", "adam")))

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from pilotune.errors import UserError
 from pilotune.pipeline.attributes import EARLIER, LEARNED
+from pilotune.pipeline.distributions import contains
 from pilotune.pipeline.record import (
     RecordStorage,
     earlier_studies,
@@ -22,7 +23,7 @@ from pilotune.pipeline.record import (
     open_storage,
     open_study,
 )
-from pilotune.pipeline.space import Parameter, Space, contains
+from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.studyfile import StudyFile
 
 KINDS: dict[str, BaseDistribution] = {

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from pilotune.errors import UserError
+from pilotune.pipeline.distributions import describe
 from pilotune.pipeline.noise import Repeats
-from pilotune.pipeline.space import describe
 from pilotune.pipeline.studyfile import Budget, Named, TrialOptions, load_study_file, plan, render_plan
 
 WHOLE = r"""

@@ -16,7 +16,7 @@ from pilotune.errors import UserError
 from pilotune.pipeline.analysis.best import best_params
 from pilotune.pipeline.analysis.reading import StudyData
 from pilotune.pipeline.attributes import DEFINITION
-from pilotune.pipeline.space import cardinality
+from pilotune.pipeline.distributions import cardinality
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.pipeline.suggest import grid_values
 

@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 
 from pilotune.errors import UserError
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
+from pilotune.pipeline.expressions import Constraint
 from pilotune.pipeline.record import RecordStorage
 from pilotune.pipeline.registry_args import Named
-from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest import check_sampler, exhaustive, points
 from pilotune.pipeline.suggest.exhaustive import BruteForceSampler, ExhaustiveSampler, GridSampler
 from pilotune.pipeline.suggest.points import Axis, Points

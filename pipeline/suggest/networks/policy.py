@@ -16,7 +16,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from ...attributes import PROBABILITIES
-from ...space import Space, cardinality
+from ...distributions import cardinality
+from ...space import Space
 from ...study_changes import StudyWatch
 from ..exhaustive import FIXED
 from ..genes import Gene

@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ....grammar import count
-from ...space import Space, describe
+from ...distributions import describe
+from ...space import Space
 from ..surrogate.encoding import Encoding
 from .earlier import EarlierStudy
 from .knowledge import LEAST_TRIALS

@@ -22,7 +22,8 @@ from optuna.distributions import (
     json_to_distribution,
 )
 
-from ...space import Space, own
+from ...distributions import own
+from ...space import Space
 from ..axes import Axis, axes_of
 from .earlier import EarlierStudy
 

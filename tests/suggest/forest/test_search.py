@@ -14,7 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import Trial, TrialState, create_trial
 
 from pilotune.pipeline.attributes import PAUSED
-from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.pipeline.expressions import Constraint
+from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest.forest import ForestSampler
 from pilotune.pipeline.suggest.forest.acquisition import ACQUISITIONS
 from pilotune.pipeline.suggest.forest.search import GROWN

@@ -13,7 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from pilotune.pipeline.attributes import LEARNED, PARENT, PAUSED, STEP
-from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.pipeline.expressions import Constraint
+from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest.population import PB2Sampler, PBTSampler
 from pilotune.pipeline.suggest.population.bandit import Bandit
 

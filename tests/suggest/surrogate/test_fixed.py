@@ -7,7 +7,8 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.pipeline.expressions import Constraint
+from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest.surrogate import GPSampler
 from pilotune.pipeline.suggest.surrogate.encoding import Encoding
 

@@ -12,7 +12,8 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.pipeline.expressions import Constraint
+from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest.surrogate import GPSampler
 
 from ...support.gp_studies import MIXED, ONE, Loss, loss, params_of, run

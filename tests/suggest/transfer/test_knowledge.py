@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.pipeline.expressions import Constraint
+from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest.surrogate.encoding import Encoding
 from pilotune.pipeline.suggest.transfer.earlier import BEST, MOST_TRIALS, EarlierStudy, normal_scores
 from pilotune.pipeline.suggest.transfer.first_points import first_points

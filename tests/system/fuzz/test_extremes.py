@@ -17,7 +17,8 @@ from pilotune.errors import RecordAway
 from pilotune.pipeline.campaign.events import Capacity, Ended
 from pilotune.pipeline.campaign.trial_attributes import ATTRIBUTE_LIMIT
 from pilotune.pipeline.driver.run import logging_to
-from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.pipeline.expressions import Constraint
+from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.trial.api import Trial
 from pilotune.pipeline.trial.protocol import MESSAGE_LIMIT, AttemptSpec, Outcome, Report, Started, Suggest, encode
 from pilotune.pipeline.worker.node.jsonlines import JsonLines

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pilotune.errors import UserError
 from pilotune.pipeline.cli.main import main
-from pilotune.pipeline.space import contains
+from pilotune.pipeline.distributions import contains
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.pipeline.studyfile.plan import plan, render_plan
 from pilotune.pipeline.studyfile.study_file import StudyFile

@@ -9,9 +9,10 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from pilotune.pipeline.expressions import Constraint
 from pilotune.pipeline.noise import REPEATS_ONCE, Repeats
 from pilotune.pipeline.registry_args import Named
-from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.pipeline.space import Parameter, Space
 from pilotune.providers.simulated.blocks import BlockPlan, PlannedShape
 from pilotune.providers.simulated.faults import Faults
 from pilotune.providers.site.spec import BlockCounts
