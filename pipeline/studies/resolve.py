@@ -276,8 +276,9 @@ def split_overrides(overrides: Sequence[str], sites: Sequence[str] = ()) -> tupl
     for text in overrides:
         if "=" not in text or text.startswith("="):
             raise UserError(f"--set {text}: give KEY=VALUE, as in --set budget.trials=10")
+    from ...overrides import dotted
     from ...providers.site import SITE_KEYS, is_of_site
-    from ...yamlfile import dotted, nearest
+    from ...yamlfile import nearest
     from ..studyfile.schema import StudySchema
 
     known = [*StudySchema.model_fields, *SITE_KEYS]

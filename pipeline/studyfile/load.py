@@ -9,7 +9,8 @@ from pathlib import Path
 from ...errors import UserError
 from ...fields import shown, validate
 from ...grammar import count as counted
-from ...yamlfile import YamlFile, dotted, nearest, read_yaml, with_overrides
+from ...overrides import dotted, with_overrides
+from ...yamlfile import YamlFile, nearest, read_yaml
 from ..fidelity import POPULATION_BASED, check_pruner, resolved_pruner
 from ..registry_args import Named
 from ..space import Space

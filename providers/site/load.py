@@ -12,7 +12,8 @@ from typing import Any
 from ...errors import UserError
 from ...fields import format_duration, validate
 from ...grammar import count, listed
-from ...yamlfile import YamlFile, is_text, join, nearest, parse_value, read_yaml, with_overrides
+from ...overrides import with_overrides
+from ...yamlfile import YamlFile, is_text, join, nearest, parse_value, read_yaml
 from .locate import SHIPPED, site_path
 from .misnamed import PREFIXES, TITLES, what_instead
 from .schema import RUNS, BlocksSchema, DriverJob, PoolSchema, SiteSchema
