@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -280,19 +280,23 @@ pruner: median
 """
 
 
-def completed(words: str, shell: str = "bash") -> list[str]:
-    """What the shell would offer for the last word."""
-    command = [sys.executable, "-m", "pilotune.pipeline.cli.main"]
-    environment = {
-        **os.environ,
-        "_PILOTUNE_COMPLETE": f"{shell}_complete",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split(" ")) - 1),
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
-    return [line.removeprefix("plain,") for line in lines] if shell == "bash" else lines[1::3]
+@pytest.fixture
+def completed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """What the shell would offer for the last word, asked in this process."""
+
+    def answer(words: str, shell: str = "bash") -> list[str]:
+        monkeypatch.setenv("_PILOTUNE_COMPLETE", f"{shell}_complete")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+        with pytest.raises(SystemExit) as ended:
+            cli.main([])
+        assert not ended.value.code
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        lines = captured.out.splitlines()
+        return [line.removeprefix("plain,") for line in lines] if shell == "bash" else lines[1::3]
+
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -320,7 +324,9 @@ def completed(words: str, shell: str = "bash") -> list[str]:
         ("pilotune resume known --set space.l", ["space.lr="], []),
     ],
 )
-def test_completion_completes_the_keys_of_set(words: str, expected: list[str], missing: list[str]) -> None:
+def test_completion_completes_the_keys_of_set(
+    completed: Callable[..., list[str]], words: str, expected: list[str], missing: list[str]
+) -> None:
     from pilotune.pipeline.record import known_studies
 
     here = Path.cwd()
@@ -335,7 +341,7 @@ def test_completion_completes_the_keys_of_set(words: str, expected: list[str], m
     assert all(key.endswith("=") and key.startswith(words.split(" ")[-1]) for key in found)
 
 
-def test_zsh_completes_values_of_keys_that_have_few() -> None:
+def test_zsh_completes_values_of_keys_that_have_few(completed: Callable[..., list[str]]) -> None:
     assert completed("pilotune run study.yaml --set direction=max", "zsh") == ["direction=maximize"]
     assert "sampler=tpe" in completed("pilotune run study.yaml --set sampler=t", "zsh")
     assert completed("pilotune run study.yaml --set budget.time=1", "zsh") == []
