@@ -23,7 +23,8 @@ class TestIndependent(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
         return lambda: TPESampler(n_startup_trials=0, **request.param)
 
 
-class TestMultivariate(RelativeSamplerTestCase, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
+class TestMultivariate(RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+    # With one direction it is the default, which TestIndependent is about.
     @pytest.fixture
     def sampler(self):
         return lambda: TPESampler(n_startup_trials=0, multivariate=True)
