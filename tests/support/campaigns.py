@@ -32,14 +32,15 @@ Key = TypeVar("Key")
 # -- side by side ------------------------------------------------------------------------------------------------
 
 
-def campaign(case: Case) -> Callable[[Test], Test]:
+def campaign(case: Case, *others: Case) -> Callable[[Test], Test]:
     """Marks a test of the result of ``case``, a function that runs a campaign.
 
     ``side_by_side`` calls it in a thread before the test is due, with a new folder and its own further arguments.
+    ``others``: further campaigns that the test asks for itself.
     """
 
     def mark(test: Test) -> Test:
-        test.case = case  # type: ignore[attr-defined]
+        test.case, test.cases = case, (case, *others)  # type: ignore[attr-defined]
         return test
 
     return mark
@@ -74,7 +75,7 @@ def side_by_side(
     Each is called with a folder below ``folder`` and ``given``.
     """
     tests = [item.function for item in request.session.items if getattr(item, "module", None) is request.module]
-    cases: list[Case] = list(dict.fromkeys(test.case for test in tests if hasattr(test, "case")))
+    cases: list[Case] = list(dict.fromkeys(case for test in tests for case in getattr(test, "cases", ())))
     calls = {case: partial(told_by_drivers, case, folder / case.__name__, *given) for case in cases}
     with in_threads(calls, at_once) as running:
         yield running

@@ -25,7 +25,7 @@ def cases_of(items: list[pytest.Item]) -> dict[tuple[Case, str], Lab]:
     for item in items:
         lab = getattr(item, "callspec", None) and item.callspec.params.get("lab")
         if isinstance(lab, Lab):
-            found[item.function.case, lab.name] = lab
+            found |= {(case, lab.name): lab for case in item.function.cases}
     return found
 
 

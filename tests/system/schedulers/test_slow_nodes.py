@@ -130,7 +130,7 @@ def slow_ones(trials: list[FrozenTrial]) -> int:
 
 
 @pytest.mark.exhaustive
-@campaign(first_come)
+@campaign(first_come, learned)
 def test_fewer_trials_compute_on_slow_nodes_than_with_first_come(
     result: Here | str, lab: SlurmLab, campaigns: Callable[[Any, SlurmLab], Any]
 ) -> None:
