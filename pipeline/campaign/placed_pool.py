@@ -216,14 +216,13 @@ class PlacedPool:
         """
         found, waiting = {}, self._pools_of_waiting()
         future = max(0, workers - len(waiting) - len(self._homes))
-        # Those whose pools were all given up say nothing of where the next ones may run.
-        recent = [pools for pools in self._recent if not pools or not self._rooms.keys().isdisjoint(pools)]
+        recent = self._pools_of_recent()
         for name in self._rooms:
             if name in self._done_with:
                 only = [pools for pools in waiting if pools <= self._done_with | self._overdue]
                 found[name] = self._load[name] + sum(name in pools for pools in only)
                 continue
-            may = sum(not allowed or name in allowed for allowed in recent)
+            may = sum(name in allowed for allowed in recent)
             here = self._load[name] + sum(name in allowed for allowed in waiting)
             if name not in self._unasked and future:
                 here += -(-future * may // len(recent)) if recent else future
@@ -235,12 +234,16 @@ class PlacedPool:
     def _unasked_pools(self) -> set[str]:
         """The pools with free workers, for which nothing waits and has come for a while; until something comes.
 
-        Never all of them while nothing runs: without any worker the campaign asks for nothing, so nothing would come.
+        None while nothing runs or waits, and no other pool may run what recent attempts are like: without any worker
+        the campaign asks for nothing, so nothing would come.
         """
         now, idle = self.now(), self._rooms.keys() - set().union(*self._pools_of_waiting())
         idle = {name for name in idle if self._recent and now - self._asked[name] >= UNASKED}
         found = {name for name in idle if name in self._unasked or self._load[name] < self._rooms[name].workers}
-        return found if self._homes or found != self._rooms.keys() else set()
+        if self._homes or self._waiting:
+            return found
+        others = self._rooms.keys() - found
+        return found if others & set().union(*(self._pools_of_recent() or [others])) else set()
 
     def _add_stranded(self, events: list[Event]) -> None:
         """Let the campaign ask for as many more attempts as wait for pools without workers, or end if nothing can run.
@@ -271,6 +274,14 @@ class PlacedPool:
     def _pools_of_waiting(self) -> list[set[str]]:
         """Of each attempt that waits, the pools where it should run."""
         return [set(self.placement.fits(token) or pools or self._rooms) for token, pools in self._allowed.items()]
+
+    def _pools_of_recent(self) -> list[set[str]]:
+        """Of each recent attempt, the pools that may run it; without those whose pools were all given up.
+
+        Such say nothing of where the next ones may run.
+        """
+        found = [set(pools or self._rooms) & self._rooms.keys() for pools in self._recent]
+        return [pools for pools in found if pools]
 
     def _found_overdue(self) -> set[str]:
         """The pools without workers of which none is expected soon."""

@@ -239,6 +239,19 @@ def test_not_all_pools_are_let_go_while_more_attempts_will_come(pool: PlacedPool
     assert machines.scales[-1] == Scale(4, most={"cpu": 2, "gpu": 2}), "nothing can come before there are workers"
 
 
+@pytest.mark.parametrize(("pools", "most"), [(["gpu"], {"cpu": 0}), ([], {"gpu": 0})])
+def test_a_pool_is_let_go_only_where_another_may_run_the_next_attempts(
+    pool: PlacedPool, machines: Machines, pools: list[str], most: dict[str, int]
+) -> None:
+    tell(pool, machines, capacity(cpu=0, gpu=1))
+    pool.perform([Submit(spec("0.1.c", pools=pools)), Scale(4)])
+    tell(pool, machines, outcome("0.1.c"))
+    machines.time = 2 * UNASKED
+    pool.wait(0.0)
+    tell(pool, machines, capacity(cpu=0, gpu=0))
+    assert machines.scales[-1] == Scale(4, most=most), "the other one may have all of them"
+
+
 def test_full_pools_want_more_workers_however_long_their_attempts_run(pool: PlacedPool, machines: Machines) -> None:
     tell(pool, machines, capacity(cpu=1, gpu=0))
     pool.perform([Submit(spec("0.1.c")), Scale(100)])
