@@ -126,6 +126,11 @@ class CostLearner:
         if token in self._running:
             self._running[token].began = now
 
+    def has_begun(self, token: str) -> bool:
+        """Whether a worker has begun an attempt that a pool has."""
+        attempt = self._running.get(token)
+        return attempt is not None and attempt.began is not None
+
     def reported(self, token: str, steps: Sequence[int], now: float) -> float | None:
         """An attempt has reported steps, at least one.
 

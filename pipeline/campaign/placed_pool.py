@@ -65,7 +65,6 @@ class PlacedPool:
         self._waiting: dict[str, AttemptSpec] = {}  # by token, in their order
         self._homes: dict[str, str] = {}  # token -> pool, of those that were given to one
         self._load: Counter[str] = Counter()  # how many of them each pool has
-        self._begun: set[str] = set()  # those of them that a worker has begun
         self._allowed: dict[str, tuple[str, ...] | None] = {}  # of those that wait, as ``placement`` was told
         self._rooms: dict[str, PoolCapacity] = {}
         self._gone: dict[str, float] = {}  # pool without workers -> since when
@@ -254,9 +253,12 @@ class PlacedPool:
         if self._capacity is not None and self._capacity.choice != choice:
             self._capacity = replace(self._capacity, choice=choice)
             events.append(self._capacity)
-        left = self._pools_of_waiting() + [{pool} for token, pool in self._homes.items() if token not in self._begun]
+        if any(map(self.learner.has_begun, self._homes)):
+            self._unpaid = None
+            return
+        left = self._pools_of_waiting() + [{pool} for pool in self._homes.values()]
         unpaid = all(pools and self._without_workers(pools) and pools <= self._spent for pools in left)
-        if self._begun or not left or not unpaid:
+        if not left or not unpaid:
             self._unpaid = None
         elif self._unpaid is None:
             self._unpaid = self.now()
@@ -304,8 +306,6 @@ class PlacedPool:
             return self._on_capacity(event)
         if isinstance(event, Started):
             self.learner.started(event.token, self.now())
-            if event.token in self._homes:
-                self._begun.add(event.token)
         elif isinstance(event, Report):
             seconds = self.learner.reported(event.token, [int(step) for step, *_ in event.reports], self.now())
             if seconds is not None:
@@ -323,7 +323,6 @@ class PlacedPool:
         pool = self._homes.pop(token, None)
         if pool is not None:
             self._load[pool] -= 1
-            self._begun.discard(token)
             self.placement.ended(token, self.now())
 
     def _tell_rooms(self) -> None:
