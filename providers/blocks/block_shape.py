@@ -14,7 +14,7 @@ from ..site import BlockCounts, PoolSpec, shapes_in_words
 from .block import Block
 from .charges import allowed_now, shape_charges
 from .scaling import surplus
-from .shapes import WITHDRAWAL_PERIOD, Fleet, Offer, fits, further_blocks, is_late, wait_of
+from .shapes import WITHDRAWAL_PERIOD, Fleet, Offer, further_blocks, is_late, wait_of
 
 if TYPE_CHECKING:
     from ..schedulers.batch import BatchBlocks
@@ -99,9 +99,12 @@ class BlockShape:
         estimate = max(0.0, self.starts - now) if fresh and self.starts is not None else None
         wait = wait_of(blocks, shape, now, estimate)
         pool = self.pool
-        is_open = self.open and now >= self.closed_until
-        able = self.open or (not self.refused and any(block.living and block.shape == shape for block in blocks))
+        is_open, able = self.open and now >= self.closed_until, self.able(blocks, shape)
         return Offer(pool.nodes_per_block, self.trials, pool.walltime, self.margin, wait, is_open, able)
+
+    def able(self, blocks: Sequence[Block], shape: int) -> bool:
+        """Whether trials can run in its blocks, see :class:`.shapes.Offer`; arguments as for :meth:`offer`."""
+        return self.open or (not self.refused and any(block.living and block.shape == shape for block in blocks))
 
     def hear(self, starts: float | None, now: float) -> None:
         """Take over what the scheduler says of when a block would begin."""
@@ -143,15 +146,14 @@ class BlockShapes:
         """Trials that a block runs at a time, of the shape that runs most."""
         return max(shape.trials for shape in self._shapes)
 
-    def usable(self, blocks: Sequence[Block], now: float) -> float:
+    def usable(self, blocks: Sequence[Block]) -> float:
         """Seconds that a block has for trials, of the shape that has most of those that can run any.
 
         Args:
             blocks: All blocks of the pool.
-            now: Unix seconds.
         """
-        offers = self.offers(blocks, now)
-        return max(offers[shape].usable for shape in fits(offers, None))
+        able = [each for shape, each in enumerate(self._shapes) if each.able(blocks, shape)]
+        return max(each.usable for each in able or self._shapes)
 
     def further(
         self,

@@ -258,7 +258,7 @@ class PoolBlocks:
         self.releaser.release_again(self.blocks, now)
         smaller = self.leaving.step(self.blocks, self.pool.blocks, now)
         expected = self.leaving.expected(now, expected)
-        usable = self.shapes.usable(self.blocks, now)
+        usable = self.shapes.usable(self.blocks)
         for block in self.blocks:
             self._hold_ending(block, expected, usable, hold, now)
             for manager in block.to_hold:

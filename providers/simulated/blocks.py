@@ -221,7 +221,7 @@ class SimulatedBlocks:
         now, plan = self._now(), self.plan
         smaller = self.leaving.step(self.blocks, plan.counts, now)
         expected = self.leaving.expected(now, self.expected)
-        usable = self.shapes.usable(self.blocks, now)
+        usable = self.shapes.usable(self.blocks)
         for block in self._running():
             block.idle = now - self._last_used[block.number] if not block.tasks else 0.0
             margin = self.shapes[block.shape].margin

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotune.providers.blocks import block_shape
 from pilotune.providers.blocks.block import Block
 from pilotune.providers.blocks.block_shape import BlockShape
 from pilotune.providers.blocks.pool_blocks import PoolBlocks
@@ -165,8 +166,17 @@ def test_where_the_budget_pays_only_shapes_that_are_too_short_trials_go_on_in_th
     lab.connect("0", tasks=2)
     lab.turn(demand=12, expected=hour)
     assert lab.nodes == [1, 1, 1]
-    assert shapes.usable(lab.blocks.blocks, lab.now) == shapes[0].usable, "otherwise no trial would begin there"
+    assert shapes.usable(lab.blocks.blocks) == shapes[0].usable, "otherwise no trial would begin there"
     assert all(any(block.managers.values()) for block in lab.blocks.blocks if block.managers)
+
+
+@pytest.mark.parametrize(("demand", "times"), [(2, 1), (12, 2)])
+def test_what_is_known_of_waits_is_added_up_only_where_a_shape_is_chosen(tmp_path, monkeypatch, demand, times):
+    lab, counted = ShapedLab(tmp_path), []
+    lab.connect("0", tasks=2)
+    monkeypatch.setattr(block_shape, "wait_of", lambda *args: counted.append(args[1]) or wait_of(*args))
+    lab.turn(demand=demand)
+    assert counted == [0, 1] * times, "by what may be withdrawn, and by what is submitted"
 
 
 def test_trials_wait_for_another_block_of_a_shape_while_there_is_one_where_they_fit(tmp_path):
