@@ -103,6 +103,20 @@ def pool(machines: Machines, costs: Noted) -> PlacedPool:
     return PlacedPool(machines, Placement("fifo", costs), CostLearner(costs))
 
 
+def learned_pool(machines: Machines, costs: Costs, memory: dict[str, float] | None = None) -> PlacedPool:
+    return PlacedPool(machines, Placement("learned", costs), CostLearner(costs), memory)
+
+
+def idle_for(pool: PlacedPool, machines: Machines, *attempts: AttemptSpec, seconds: float, **workers: int) -> None:
+    """These attempts end, none come for so many seconds while there are workers, and then there are none."""
+    tell(pool, machines, capacity(**workers))
+    pool.perform([*map(Submit, attempts), Scale(4)])
+    tell(pool, machines, *(outcome(each.token) for each in attempts))
+    machines.time += seconds
+    pool.wait(0.0)
+    tell(pool, machines, capacity(**dict.fromkeys(workers, 0)))
+
+
 def tell(pool: PlacedPool, machines: Machines, *events: Event) -> list[Event]:
     machines.events += events
     return pool.wait(0.0)
@@ -166,7 +180,7 @@ def test_an_attempt_that_is_stopped_while_it_waits_is_lost_and_others_are_stoppe
 
 
 def test_the_campaign_may_ask_for_some_attempts_to_choose_from(machines: Machines, costs: Noted) -> None:
-    learned = PlacedPool(machines, Placement("learned", costs), CostLearner(costs))
+    learned = learned_pool(machines, costs)
     (told,) = tell(learned, machines, capacity(cpu=2, gpu=1))
     assert isinstance(told, Capacity)
     assert 0 < told.choice <= 2 * 2 + 16
@@ -230,12 +244,8 @@ def test_a_pool_is_let_go_once_nothing_has_come_for_it_and_wanted_again_with_the
 
 
 def test_not_all_pools_are_let_go_while_more_attempts_will_come(pool: PlacedPool, machines: Machines) -> None:
-    tell(pool, machines, capacity(cpu=1, gpu=1))
-    pool.perform([Submit(spec("0.1.c", pools=["gpu"])), Submit(spec("1.1.c", pools=["cpu"])), Scale(4)])
-    tell(pool, machines, outcome("0.1.c"), outcome("1.1.c"))
-    machines.time += 1000.0  # the sampler waits for another driver, or this one was suspended
-    pool.wait(0.0)
-    tell(pool, machines, capacity(cpu=0, gpu=0))
+    attempts = spec("0.1.c", pools=["gpu"]), spec("1.1.c", pools=["cpu"])
+    idle_for(pool, machines, *attempts, seconds=1000.0, cpu=1, gpu=1)  # the sampler waits, or the driver was suspended
     assert machines.scales[-1] == Scale(4, most={"cpu": 2, "gpu": 2}), "nothing can come before there are workers"
 
 
@@ -243,12 +253,7 @@ def test_not_all_pools_are_let_go_while_more_attempts_will_come(pool: PlacedPool
 def test_a_pool_is_let_go_only_where_another_may_run_the_next_attempts(
     pool: PlacedPool, machines: Machines, pools: list[str], most: dict[str, int]
 ) -> None:
-    tell(pool, machines, capacity(cpu=0, gpu=1))
-    pool.perform([Submit(spec("0.1.c", pools=pools)), Scale(4)])
-    tell(pool, machines, outcome("0.1.c"))
-    machines.time = 2 * UNASKED
-    pool.wait(0.0)
-    tell(pool, machines, capacity(cpu=0, gpu=0))
+    idle_for(pool, machines, spec("0.1.c", pools=pools), seconds=2 * UNASKED, cpu=0, gpu=1)
     assert machines.scales[-1] == Scale(4, most=most), "the other one may have all of them"
 
 
@@ -292,7 +297,7 @@ def test_the_memory_of_an_attempt_that_was_stopped_before_its_first_report_says_
 
 def test_a_trial_that_will_probably_exceed_a_pools_memory_is_not_placed_there(machines: Machines) -> None:
     costs = Costs(["cpu", "gpu"])
-    pool = PlacedPool(machines, Placement("learned", costs), CostLearner(costs), {"cpu": 5e8, "gpu": 4e9})
+    pool = learned_pool(machines, costs, {"cpu": 5e8, "gpu": 4e9})
     tell(pool, machines, capacity(cpu=1, gpu=1))
     for number in range(10):
         name, memory = f"{number}.1.c", 1_000_000_000 if number % 2 else 100_000_000
@@ -377,7 +382,7 @@ def test_an_attempt_that_fits_only_in_a_pool_without_workers_waits_for_its_next_
     costs = Costs(["cpu", "gpu"])
     for number in range(10):
         costs.note({"layers": 1 + number % 2}, "gpu", 8.0, memory=1e9 if number % 2 else 1e8)
-    pool = PlacedPool(machines, Placement("learned", costs), CostLearner(costs), {"cpu": 5e8, "gpu": 4e9})
+    pool = learned_pool(machines, costs, {"cpu": 5e8, "gpu": 4e9})
     tell(pool, machines, capacity(cpu=2, gpu=0))
     pool.perform([Submit(spec(f"{n}.1.c", params={"layers": 1 + n % 2})) for n in range(4)])
     assert machines.submitted == [("0.1.c", "cpu"), ("2.1.c", "cpu")]
@@ -396,7 +401,7 @@ def test_near_the_end_trials_wait_for_a_pool_as_long_as_its_blocks_usually_wait_
     for _ in range(12):
         costs.note({"x": 1.0}, "cpu", 1000.0)
         costs.note({"x": 1.0}, "gpu", 5.0)
-    pool = PlacedPool(machines, Placement("learned", costs), CostLearner(costs))
+    pool = learned_pool(machines, costs)
     tell(pool, machines, capacity(cpu=3, gpu=0))
     machines.time = 40.0
     tell(pool, machines, capacity(cpu=3, gpu=1))
