@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from ...support.local import Here, end_of
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = pytest.mark.real
 
 OBJECTIVE = """
 import copy

@@ -15,7 +15,7 @@ from pilotune.pipeline.attributes import details_of
 from ...support.campaigns import campaign, side_by_side
 from ...support.local import Here
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = pytest.mark.real
 
 SLEEPS = """
 import os, time

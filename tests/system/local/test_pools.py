@@ -14,7 +14,7 @@ from pilotune.pipeline.attributes import details_of
 
 from ...support.local import Here, end_of, ended, processes, until
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = pytest.mark.real
 
 EPOCHS = """
 import os, time
